@@ -194,7 +194,12 @@ def test_names_in_a_manifest_choose_no_path(
         "routes.json",
         "comparisons.json",
     }
-    for words in (["report"], ["judge"], ["attribute"], ["export", "--format", "prometheus"]):
+    for words in (
+        ["report", "--plots"],
+        ["judge"],
+        ["attribute"],
+        ["export", "--format", "prometheus"],
+    ):
         assert main([*words, str(run)]) in (0, 1, 3), words
     assert {path for path in tmp_path.rglob("*") if run not in path.parents} == before
     assert {path.name for path in run.iterdir()} <= known

@@ -38,6 +38,8 @@ class Filing:
     pdf: bool = False
     #: what junit.xml calls a clause that was not decided
     inconclusive: Literal["skip", "fail"] = "skip"
+    #: the figures of every target, at full size
+    plots: bool = False
 
 
 PLAIN = Filing()
@@ -56,7 +58,7 @@ def report(run: Run, records: Records, filing: Filing) -> list[Path]:
     from bench.show.report import write_pdf, write_report
 
     temporary_files_in(run.folder)
-    written = write_report(run, records, filing.inconclusive)
+    written = write_report(run, records, filing.inconclusive, plots=filing.plots)
     return [*written, write_pdf(run.folder)] if filing.pdf else written
 
 

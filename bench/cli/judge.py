@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -229,9 +230,11 @@ def _refuse_while_it_grows(folder: Path) -> None:
 @click.command(short_help="Write the report of a run again.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @filing_flags
+@click.option("--plots", is_flag=True, help="Also the figures of every target, as SVG files.")
 @format_option(github=True)
-def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
-    """Write report.html, report.md, junit.xml and the plots of RUN, a folder below results/.
+def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str, plots: bool) -> int:
+    """Write report.html, report.md and junit.xml of RUN, a folder below results/, and the figures
+    of the page as plots/*.svg.
 
     A missing or stale summary.json or verdicts.json is made first.
     """
@@ -242,7 +245,8 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str) -> int:
     _refuse_while_it_grows(folder)
     ready_to_file(pdf=pdf)
     run, records = reviewed(folder)
-    paths = write_report(run, records, filing_of(pdf, junit_inconclusive))
+    filing = dataclasses.replace(filing_of(pdf, junit_inconclusive), plots=plots)
+    paths = write_report(run, records, filing)
     if form == "json":
         print_json(
             {

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.judge.reached import undecided
 from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
-from bench.metrics import HEADLINES, METRICS
+from bench.metrics import HEADLINES, METRICS, in_summary
 from bench.quantiles import P99, P999
 from bench.record.records.manifest import LaneRecord
 from bench.record.records.shape import Curve, Slices
@@ -51,6 +51,15 @@ def curves_of(ordered_ns: Mapping[str, Int], came: Columns, lane: LaneRecord) ->
         if METRICS[name].views and (name in HEADLINES or name in limited)
     }
     return {name: curve for name, curve in found.items() if curve is not None}
+
+
+def shape_of(came: Columns, lane: LaneRecord) -> tuple[dict[str, Curve], Slices | None]:
+    """Curves and slices from a lane's rows, of a summary that was made without them."""
+    measured = came.measured()
+    samples = measured.where(measured.ok).samples
+    values = {name: latency_ns(samples, name) for name in in_summary("response_ms")}
+    ordered = {name: np.sort(each[each >= 0]) for name, each in values.items()}
+    return curves_of(ordered, came, lane), slices_of(came, lane)
 
 
 def curve_of(ordered_ns: Int, failed: int) -> Curve | None:

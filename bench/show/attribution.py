@@ -19,8 +19,7 @@ from bench.record.records.attribution import (
     When,
 )
 from bench.record.records.verdicts import Interval
-from bench.show.document import Column, Figure, Node, Pairs, Section, Table, Text
-from bench.show.plots.canvas import BLUE, GREY, draw_svg
+from bench.show.document import Column, Node, Pairs, Table, Text
 from bench.show.wording import (
     between,
     change,
@@ -35,7 +34,14 @@ from bench.show.wording import (
 #: Levels that one line names, and that a table lists.
 _NAMED_MOST, _LISTED_MOST = 4, 20
 _ODDS_MOST = 1000
-_SAY = {("connection", "new"): "new connection", ("cold start", "yes"): "cold start"}
+_SAY = {
+    ("connection", "new"): "new connection",
+    ("cold start", "yes"): "cold start",
+    ("attempts", "2"): "second attempt",
+    ("attempts", "3 or more"): "third attempt or later",
+}
+#: Factors by a shorter name before the level's own.
+_CALL = {"route leg": "upstream", "served model": "model", "served region": "region"}
 _CAVEAT = (
     "Share of the tail that would vanish if the level behaved like the rest (population"
     " attributable fraction): what it is associated with, not what caused it. Shares of single"
@@ -45,7 +51,7 @@ _CAVEAT = (
 
 def level_name(factor: str, level: str) -> str:
     """`context >32K`, `phase burst`, `new connection`."""
-    return _SAY.get((factor, level), f"{factor} {visible(level, 60)}")
+    return _SAY.get((factor, level), f"{_CALL.get(factor, factor)} {visible(level, 60)}")
 
 
 def attribution_line(name: str, record: LaneAttribution) -> str:
@@ -60,7 +66,7 @@ def attribution_line(name: str, record: LaneAttribution) -> str:
     if record.reason:
         return head + visible(record.reason)
     causes = [
-        _with_limits(level_name(cause.factor, cause.level), cause.paf, _bound(cause))
+        _with_limits(level_name(cause.factor, cause.level), cause.paf, level_bound(cause))
         for cause in record.causes[:_NAMED_MOST]
     ]
     if not causes:
@@ -77,26 +83,13 @@ def _with_limits(name: str, share: float, limits: Sequence[float | None]) -> str
     return f"{name} {per_cent(share, 0)} ({inside})"
 
 
-def _bound(level: Cause | LevelRecord) -> Interval:
+def level_bound(level: Cause | LevelRecord) -> Interval:
     """The limits that decide; older files have those of 95 % alone."""
     return level.paf_95 if level.bound == (None, None) else level.bound
 
 
 def _when(when: When) -> str:
     return f"{per_cent(when.share_of_tail, 0)} of it fell into {', '.join(when.slices)}"
-
-
-def attribution_section(name: str, record: LaneAttribution, number_of: int = 0) -> Section:
-    """Everything about the tail of one lane, for the report; `number_of` keeps the figures' files
-    apart.
-    """
-    tables, figures = _tables(record), list[Figure]()
-    if (svg := causes_figure(name, record)) is not None:
-        file = f"attribution-{number_of:02d}-causes.svg"
-        figures.append(Figure("what the tail is associated with", file, svg))
-    nodes = [*_before(record), *tables[:2], *figures, *tables[2:]]
-    target = visible(name, 60)
-    return Section("", f"Slow requests of {target}", nodes, target=target)
 
 
 def attribution_screen(name: str, record: LaneAttribution) -> list[Node]:
@@ -163,7 +156,7 @@ LEVEL_COLUMNS: list[Column[LevelRecord]] = [
     Column("level", lambda level: level_name(level.factor, level.level), "words"),
     Column("effect", lambda level: level.effect, "words"),
     Column("of the tail", lambda level: per_cent(level.paf, 0)),
-    Column("limits that decide", lambda level: between(_bound(level), _whole)),
+    Column("limits that decide", lambda level: between(level_bound(level), _whole)),
     Column("share in tail", lambda level: per_cent(level.share_of_tail, 0)),
     Column("share of all", lambda level: per_cent(level.share_overall, 0)),
     Column("odds ratio", lambda level: _odds(level.odds_ratio)),
@@ -262,45 +255,3 @@ def _time(record: LaneAttribution) -> Table[_Time] | None:
         f" {count(found.body_rows)} other answers, ms"
     )
     return Table(caption, TIME_COLUMNS, rows)
-
-
-def causes_figure(name: str, record: LaneAttribution) -> str | None:
-    """The share of the tail that each named level is associated with, with its interval (SVG); None
-    without any.
-    """
-    causes = record.causes[:_LISTED_MOST]
-    if not causes:
-        return None
-    title = f"Where do the slow requests come from? {visible(name, 32)}"
-    height = 1.15 + 0.28 * len(causes)
-
-    def draw(figure: Any) -> None:
-        axes = figure.add_axes((0.24, 0.5 / height, 0.58, (height - 0.85) / height))
-        axes.set_title(title)
-        axes.set_xlim(0, 100)
-        for place, cause in enumerate(causes):
-            axes.barh(place, 100 * cause.paf, height=0.5, color=BLUE, alpha=0.75)
-            low, high = _bound(cause)
-            if low is not None and high is not None:
-                axes.plot(
-                    [min(max(100 * limit, 0), 100) for limit in (low, high)],
-                    [place, place],
-                    color=GREY,
-                    linewidth=2,
-                )
-            axes.text(
-                1.02,
-                place,
-                _with_limits("", cause.paf, _bound(cause)).strip(),
-                fontsize=8,
-                va="center",
-                transform=axes.get_yaxis_transform(),
-            )
-        axes.set_yticks(
-            range(len(causes)),
-            [level_name(cause.factor, visible(cause.level, 16)) for cause in causes],
-        )
-        axes.set_ylim(len(causes) - 0.5, -0.5)
-        axes.set_xlabel("% of the slow requests associated with it; line: the limits that decide")
-
-    return draw_svg(title, height, draw)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from bench.metrics import HEADLINES, LATENCIES
 from bench.record.records.manifest import LaneRecord
-from bench.record.records.verdicts import ClauseVerdict
+from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Outcome
 from bench.show.document import Figure
@@ -23,7 +23,7 @@ from bench.show.plots.failures import failures_over_time
 from bench.show.plots.over_time import latency_over_time
 from bench.show.plots.spectrum import percentile_spectrum
 from bench.show.plots.time_axis import Moment
-from bench.show.wording import count, visible
+from bench.show.wording import confidence_levels, count, visible
 from bench.units import S
 
 
@@ -72,6 +72,15 @@ FIGURES: list[Callable[[LaneData], Drawn]] = [
         [("latency by-bucket", latency_by_bucket(data.measured, data.lane, data.confidence))]
     ),
 ]
+
+
+def run_figures(run: Run, verdicts: Verdicts) -> Iterator[Figure]:
+    """The figures of all lanes, large: some tenths of a second each."""
+    for index, lane in enumerate(run.lanes):
+        clauses = verdicts.of_target(lane.name)
+        # the level of this lane's own contract, else the highest of the run
+        levels = confidence_levels(clauses or verdicts.clauses)
+        yield from lane_figures(run, index, run.columns.lane(index), clauses, levels[-1])
 
 
 def lane_figures(

@@ -16,7 +16,7 @@ from bench.record.records.census import CensusRecord
 from bench.record.records.comparisons import Comparison
 from bench.record.records.rehearsed import SuiteName
 from bench.record.run_folder import Run
-from bench.show.attribution import attribution_line, attribution_section
+from bench.show.attribution import attribution_line
 from bench.show.best_route import routes_section
 from bench.show.brief import brief
 from bench.show.clauses import clauses_section
@@ -31,10 +31,13 @@ from bench.show.masthead import commands, facts, lead, rehearsal, tally, title_o
 from bench.show.paragraph import statement
 from bench.show.residency import residency_section
 from bench.show.routes import route_lines
+from bench.show.slow import slow_section
 from bench.show.tier_answer import tier_answers
 from bench.show.tiers import tiers_section
 from bench.show.trust import trust_section
 from bench.show.uptime import uptime_section
+from bench.show.when import when_section
+from bench.show.why import why_section
 from bench.show.wording import visible
 
 #: Comparisons that the statement names.
@@ -127,17 +130,14 @@ def _answered(section: Section | None) -> Iterator[Section]:
         yield section
 
 
-def _tails(_run: Run, records: Records) -> Iterator[Section]:
-    for number, (name, record) in enumerate(_explained(records)):
-        yield attribution_section(name, record, number)
-
-
 Part = Callable[[Run, Records], Iterable[Section]]
 #: The sections of a report, in the order of the page. A part that has nothing to say yields none.
 PARTS: list[Part] = [
     _lessons,
     _clauses,
-    _tails,
+    slow_section,
+    when_section,
+    why_section,
     _tiers,
     _drills,
     _routes,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,26 +20,33 @@ from bench.judge.review import Records
 from bench.record.files import write_atomically
 from bench.record.run_folder import Run
 from bench.show.build_server import junit_xml
-from bench.show.document import Document
+from bench.show.document import Document, Figure
+from bench.show.figures import run_figures
 from bench.show.parts import report_document
 from bench.show.render_html import figure_file, html_page
 from bench.show.render_markdown import markdown_page
 
 
 def write_report(
-    run: Run, records: Records, inconclusive: Literal["skip", "fail"] = "skip"
+    run: Run,
+    records: Records,
+    inconclusive: Literal["skip", "fail"] = "skip",
+    *,
+    plots: bool = False,
 ) -> list[Path]:
     """Write all of it into the run's folder; `inconclusive` is what junit.xml calls a clause that
-    was not decided.
+    was not decided. `plots` draws the figures of every target too, which takes most of the time.
 
     Returns the paths, report.html first.
     """
     document = report_document(run, records)
     junit = junit_xml(records.summary, records.verdicts, inconclusive)
     files = page_files(document) | {"junit.xml": junit}
-    plots = run.folder / "plots"
-    plots.mkdir(mode=0o700, exist_ok=True)
-    for stale in plots.glob("*.svg"):
+    if plots:
+        files |= figure_files(run_figures(run, records.verdicts))
+    folder = run.folder / "plots"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for stale in folder.glob("*.svg"):
         stale.unlink()
     (run.folder / "report.pdf").unlink(missing_ok=True)
     for name, data in files.items():
@@ -54,8 +62,12 @@ def page_files(document: Document) -> dict[str, bytes]:
         "report.html": html_page(document).encode(),
         "report.md": markdown_page(document).encode(),
     }
-    figures = {f"plots/{figure.file}": figure_file(figure.svg) for figure in document.figures()}
-    return pages | figures
+    return pages | figure_files(document.figures())
+
+
+def figure_files(figures: Iterable[Figure]) -> dict[str, bytes]:
+    """Figures, each to be looked at by itself."""
+    return {f"plots/{figure.file}": figure_file(figure.svg) for figure in figures}
 
 
 # ---- the same on A4, with outline, page numbers and the run's id at the foot

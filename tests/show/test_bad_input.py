@@ -268,6 +268,7 @@ def test_markdown_of_a_server_is_words_in_the_report(hostile: Path) -> None:
 
 def test_junit_and_figures_are_well_formed(hostile: Path) -> None:
     """An XML parser reads them, and finds no script in a figure."""
+    assert main(["report", "--plots", str(hostile)]) == 0
     files = [hostile / "junit.xml", *(hostile / "plots").glob("*.svg")]
     for path in files:
         tags = {

@@ -131,7 +131,7 @@ def test_files_of_such_a_run_are_well_formed_and_its_page_sound(
     """Page, XML and figures, among them that of a what-if."""
     run = tmp_path / "run"
     shutil.copytree(results / "a", run)
-    assert main(["report", str(run)]) == 0
+    assert main(["report", "--plots", str(run)]) == 0
     first, second, *_ = lanes(results)
     assert (
         main(

@@ -421,6 +421,18 @@ def test_a_report_can_be_made_again(spoilt: Made) -> None:
 
 
 @pytest.mark.figures
+def test_figures_of_every_target_are_drawn_where_asked(spoilt: Made) -> None:
+    """Without that there are those of the page alone, of which this one has none."""
+    plots = spoilt.run.folder / "plots"
+    write_report(spoilt.run, spoilt.records)
+    assert not [*plots.iterdir()]
+    asked = write_report(spoilt.run, spoilt.records, plots=True)
+    drawn = {path.name for path in plots.iterdir()}
+    assert {"00-standard-e2e-percentiles.svg", "01-pro-e2e-percentiles.svg"} <= drawn
+    assert drawn == {path.name for path in asked if path.parent == plots}
+
+
+@pytest.mark.figures
 def test_dark_and_print_are_provided_for(spoilt: Made) -> None:
     """The page follows the reader's colour scheme on screen and is laid out for A4 on paper."""
     write_report(spoilt.run, spoilt.records)
