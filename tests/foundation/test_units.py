@@ -20,6 +20,7 @@ from bench.units import (
     show_exact,
     show_limit,
     show_rate,
+    show_ratio,
     show_share,
 )
 
@@ -215,3 +216,24 @@ def test_shares_are_shown_without_idle_zeros() -> None:
     assert show_share(1.0, 0) == "100 %"
     assert show_exact(Fraction("99.999999")) == "99.999999"
     assert show_exact(Fraction(100)) == "100"
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (show_ratio(12.34), "12.3"),
+        (show_ratio(0.1154), "0.115"),
+        (show_ratio(0.99996), "0.99996"),
+        (show_ratio(1), "1.000"),
+        (show_limit(1_234_500_001), "1.234500001 s"),
+        (show_limit(1_234_567), "1.234567 ms"),
+        (show_limit(1_001), "1.001 µs"),
+        (show_limit(17), "17 ns"),
+        (show_rate(Fraction(1, 7)), None),
+    ],
+)
+def test_what_does_not_fit_a_short_form(shown: str, text: str | None) -> None:
+    """What is not 1 does not read as 1; a limit keeps its last ns; a rate that no unit of time
+    makes exact is by the second.
+    """
+    assert shown == text if text is not None else shown.endswith("/s")

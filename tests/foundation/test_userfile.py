@@ -93,6 +93,28 @@ def test_a_wrong_file_is_refused_in_one_helpful_sentence(data: object, text: str
     assert refusal(data) == text
 
 
+class Grove(UserModel):
+    named: dict[str, Tree] = {}
+    either: Leaf | str = ""
+    numbers: list[int] = []
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        # below a table of free names there is no list of keys to choose from
+        ({"named": {"oak": {"title": "t", "prize": 1}}}, "named.oak.prize: unknown key"),
+        ({"either": {"color": "red"}}, "either"),
+        ({"numbers": [1, "x"]}, "numbers[1]: 'x' does not fit"),
+    ],
+)
+def test_keys_deep_inside_are_named_by_their_path(data: object, said: str) -> None:
+    """Through tables of free names, alternatives and lists."""
+    with pytest.raises(UserError) as caught:
+        parse_model(Grove, data, "grove.toml")
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_numbers_must_be_finite(number: float) -> None:
     """TOML's nan and inf are no weight of anything."""

@@ -162,6 +162,13 @@ def test_a_period_that_the_log_does_not_hold_is_refused() -> None:
         census(log, contract(UPTIME, period=MONTH), period="2026-09")
     with pytest.raises(UserError, match="--period October: is not a period"):
         census(log, contract(UPTIME, period=MONTH), period="October")
+    with pytest.raises(UserError, match=r"the contract has no \[period\] to choose from"):
+        census(log, contract(UPTIME), period="2026-10")
+    two_months = log_of(
+        [*each_minute(1), *(row | {"due": row["due"] + 40 * 86_400_000} for row in each_minute(1))]
+    )
+    with pytest.raises(UserError, match="the log holds 2026-10 to 2026-11"):
+        census(two_months, contract(UPTIME, period=MONTH), period="2026-09")
 
 
 def test_a_time_years_away_is_named() -> None:

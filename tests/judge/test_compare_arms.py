@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.errors import UserError
 from bench.judge.compare.arms import Arm, arm_of, differences, load_baseline, save_baseline
 from bench.judge.compare.compare import (
     Question,
@@ -513,6 +514,28 @@ def test_a_stored_arm_comes_back_as_it_was(tmp_path: Any) -> None:
     for field in dataclasses.fields(Arm):
         assert np.array_equal(getattr(back, field.name), getattr(whole, field.name)), field.name
     assert np.isinf(back.values).any()
+    stored = json.loads((tmp_path / "b.json").read_text())
+    for change, said in (
+        ({"format": 99}, "has format 99; this tailproof reads up to"),
+        ({"rows": stored["rows"] | {"phase": [0]}}, "is not a baseline that tailproof stored"),
+        ({"rows": {}}, "is not a baseline that tailproof stored"),
+    ):
+        (tmp_path / "c.json").write_text(json.dumps(stored | change))
+        with pytest.raises(UserError, match=said):
+            load_baseline(tmp_path / "c.json")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_baseline(tmp_path / "none.json")
+
+
+def test_halves_of_an_arm_part_no_session() -> None:
+    """Ten sessions: each is in one half whole, and both halves have some."""
+    one = pair(9, 50)[0]
+    made = dataclasses.replace(one, session=np.arange(len(one)) % 10)
+    halves = split(made, 1)
+    found = [set(given(half.session).tolist()) for half in halves]
+    assert found[0] | found[1] == set(range(10))
+    assert not found[0] & found[1]
+    assert len(halves[0]) + len(halves[1]) == len(made)
 
 
 def test_unlike_arms_are_told_apart() -> None:

@@ -21,10 +21,24 @@ from bench.judge.runs.rule import Rule, pool
 from bench.judge.runs.together import together
 from bench.judge.stats.scales import Weight, lay_out
 from bench.judge.stats.tail import clopper_pearson
+from bench.plan.clause import Clause
 from bench.record.files import write_json
+from bench.record.records.manifest import Manifest
 from bench.record.records.runs import RunsRecord, RunStart
+from bench.record.records.verdicts import Verdicts
+from bench.record.run_folder import RunWriter
+from bench.record.samples import Outcome
 from bench.show.runs import of_whom, runs_document, sentences
-from tests.support.rows_by_hand import answered, at_most, contract_of, lane_of, run_of
+from tests.support.rows_by_hand import (
+    answered,
+    at_most,
+    columns_of,
+    contract_of,
+    failed,
+    lane_of,
+    run_of,
+    uptime,
+)
 
 S, MS = 10**9, 10**6
 BEGAN = 1_795_514_651 * S
@@ -318,6 +332,129 @@ def test_another_contract_judges_runs_of_several(tmp_path: Path) -> None:
     found = judge_together(together(folders, override), override)
     assert [clause.n for clause in found.clauses] == [80]
     assert found.clauses[0].open_cause == "few_blocks"
+
+
+RUN_NS = 3600 * S
+SLOW = at_most(500, "90%")
+
+
+def judged(place: Path, runs: int, *clauses: Clause, slow: int = 1, **facts: Any) -> Verdicts:
+    """So many runs under these clauses."""
+    lane = lane_of(contract_of(*clauses), requests=40, **facts.pop("of_lane", {}))
+    folders = [
+        folder_of(place, number, BEGAN + number * RUN_NS, slow=slow, lane=lane, **facts)
+        for number in range(1, runs + 1)
+    ]
+    return judge_together(together(folders))
+
+
+@pytest.mark.parametrize(
+    ("clause", "of_lane", "verdict", "said"),
+    [
+        (at_most(500, "90%", report_only=True), {}, "REPORTED", "not judged"),
+        (SLOW, {"closed_loop": True}, "INCONCLUSIVE", "a closed loop slows down with the server"),
+        (
+            uptime("99%", method="minute_all_fail"),
+            {},
+            "INCONCLUSIVE",
+            "it counts stretches of time",
+        ),
+        (at_most(500, "90%", bucket="1K–8K"), {}, "INCONCLUSIVE", "no rows"),
+    ],
+    ids=["reported", "closed loop", "by time", "no rows"],
+)
+def test_what_forbids_a_verdict_of_several_runs(
+    clause: Clause, of_lane: dict[str, Any], verdict: str, said: str, tmp_path: Path
+) -> None:
+    """Each says why; with nothing else judged the overall is NONE, else it stays open."""
+    found = judged(tmp_path, 2, clause, of_lane=of_lane)
+    assert found.clauses[0].verdict == verdict
+    assert said in found.clauses[0].reason
+    assert found.overall == ("NONE" if verdict == "REPORTED" else "INCONCLUSIVE")
+
+
+def test_shares_and_rates_rise(tmp_path: Path) -> None:
+    """Uptime has no values and its promise is kept from below, an error share's from above; tokens
+    a second are values that rise.
+    """
+    rate = Clause(metric="output_tps", quantile="90%", at_least="1/s")
+    errors = Clause(metric="error_share", share="50%")
+    up, down, rising = judged(tmp_path, 10, uptime("50%"), errors, rate).clauses
+    assert (up.verdict, up.measured, up.bound[1]) == ("PASS", 1.0, 1.0)
+    assert up.bound[0] is not None
+    assert 0.9 < up.bound[0] < 1
+    assert (down.verdict, down.measured, down.bound[0]) == ("PASS", 0.0, 0.0)
+    # two tokens in 900 ms, of which the first came after 20
+    assert (rising.verdict, rising.k) == ("PASS", 0)
+    assert rising.measured is not None
+    assert rising.measured > 1
+
+
+def test_a_broken_promise_is_a_fail_of_all(tmp_path: Path) -> None:
+    """30 of 40 answers are slow in each of ten runs."""
+    found = judged(tmp_path, 10, SLOW, slow=30)
+    assert (found.overall, found.exit_code, found.clauses[0].verdict) == ("FAIL", 1, "FAIL")
+
+
+def test_what_fails_alone_may_be_chance_among_many(tmp_path: Path) -> None:
+    """The same rows under one clause and beside nineteen that are kept: Holm asks for a twentieth
+    of the error.
+    """
+    kept = [at_most(1000 + more, "90%") for more in range(19)]
+    seen = set()
+    for slow in range(6, 10):
+        (alone,) = judged(tmp_path / f"one-{slow}", 10, SLOW, slow=slow).clauses
+        among = judged(tmp_path / f"many-{slow}", 10, SLOW, *kept, slow=slow).clauses[0]
+        assert alone.p_fail == among.p_fail
+        assert (among.verdict == "FAIL") <= (alone.verdict == "FAIL")
+        if (alone.verdict, among.verdict) == ("FAIL", "INCONCLUSIVE"):
+            assert "among 20 clauses it may be chance" in among.reason
+        seen.add((alone.verdict, among.verdict))
+    assert ("FAIL", "INCONCLUSIVE") in seen
+
+
+def test_runs_without_a_contract_are_not_judged(tmp_path: Path) -> None:
+    """Nor is a folder that holds none, nor a run given beside itself by the same name."""
+    with pytest.raises(UserError, match="held against no contract"):
+        judge_together(together([folder_of(tmp_path, 1, BEGAN, lane=lane_of(requests=40))]))
+    (tmp_path / "none").mkdir()
+    drawn_list(tmp_path / "none", 2, 86_400)
+    with pytest.raises(UserError, match="holds no run that has begun"):
+        together([tmp_path / "none"])
+    of_one_name = [
+        folder_of(tmp_path / place, 1, BEGAN + at * RUN_NS, run=place)
+        for at, place in enumerate(("a", "b"))
+    ]
+    assert [run.name for run in together(of_one_name).runs] == ["a", "b"]
+
+
+def test_a_run_that_goes_on_is_waited_for(tmp_path: Path) -> None:
+    """Its writer lives in this process."""
+    lane = lane_of(CONTRACT, requests=40)
+    writer = RunWriter(tmp_path / "r", Manifest.begun("r", [lane]), columns_of([]).schedule)
+    with pytest.raises(UserError, match="is still going on"):
+        together([writer.folder])
+
+
+def test_of_no_run_the_harness_was_valid(tmp_path: Path) -> None:
+    """None of its requests was sent in time to say anything: INVALID, and no run counts."""
+    rows = [failed(Outcome.never_sent, due=row * 100, sent=-1, done=-1) for row in range(40)]
+    folders = [
+        run_of(
+            tmp_path / f"{number}",
+            rows,
+            lane_of(contract_of(SLOW), requests=40),
+            run=f"r{number}",
+            started_wall_ns=BEGAN + number * RUN_NS,
+            started_utc=utc(BEGAN + number * RUN_NS),
+            ended_wall_ns=BEGAN + number * RUN_NS + 4 * S,
+        ).folder
+        for number in (1, 2)
+    ]
+    found = judge_together(together(folders))
+    assert (found.overall, found.exit_code) == ("INVALID", 4)
+    assert found.clauses[0].reason == "of no run the harness was valid"
+    assert (found.clauses[0].measured, found.clauses[0].scope) == (None, None)
 
 
 def test_judge_writes_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

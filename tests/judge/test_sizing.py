@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from bench.errors import UserError
+from bench.judge.contract.chosen_size import cannot_decide, size_for, unasked_size
 from bench.judge.contract.sizing import Assumed, ClauseSize, Guess, LaneSize, Sizing, size_plan
 from bench.judge.stats.dependence import Trials, judge_trials
 from bench.plan.clause import Clause
@@ -409,3 +411,46 @@ def test_all_clauses_together_take_the_longest_of_each_stage() -> None:
     assert found.every.clause == "uptime, minutes not failing whole ≥ 99 %"
     assert found.every.load.usd == pytest.approx(found.every.load.requests * 200e-6)
     assert sized(stage(e2e("99%"), prices=False)).every.load.usd is None  # type: ignore[union-attr]
+
+
+MINUTES = Clause(metric="uptime", share="99.9%", method="minute_all_fail")
+#: a guess at the limit itself, which no number of requests tells from it
+AT_LIMIT = {"bad_share": Fraction(1, 10)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("2", "probe for as long: tailproof watch"),
+        ("9", "'9' names no judged clause"),
+        ("p50", "'p50' names no judged clause"),
+    ],
+)
+def test_a_length_is_asked_for_by_number_or_text(wanted: str, said: str) -> None:
+    """The first clause by its number and by a part of its text; others are refused."""
+    sizing = sized(stage(e2e("90%"), MINUTES))
+    by_number, by_text = size_for(sizing, "1"), size_for(sizing, "p90")
+    assert by_number == by_text
+    assert "decides with 80 %" in by_number.said[0]
+    with pytest.raises(UserError, match=said):
+        size_for(sizing, wanted)
+
+
+def test_what_a_plan_cannot_decide_is_said() -> None:
+    """Too few rows, time that no run lasts, and more clauses than are named."""
+    (few,) = cannot_decide(sized(stage(e2e("99.9%"), seconds=10)))
+    assert "at least 2,995 requests are needed, it has 100" in few
+    (minutes,) = cannot_decide(sized(stage(MINUTES)))
+    assert minutes.startswith("this plan cannot PASS")
+    several = [
+        sized(stage(*(e2e(f"99.9{digit}%") for digit in range(1, 9)), seconds=10)),
+        sized(stage(e2e("99.9%"), seconds=10), stage(e2e("90%"), name="two", seconds=10)),
+    ]
+    assert cannot_decide(several[0])[-1].startswith("and ")
+    assert " of " in cannot_decide(several[1])[0]
+    assert unasked_size(sized(stage(MINUTES)), remote=False) is None
+    beyond = unasked_size(sized(stage(e2e("90%"), e2e("99.99%"), MINUTES)), remote=False)
+    assert beyond is not None
+    assert any(
+        "counts time" in line or "above what is sent unasked" in line for line in beyond.said
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.errors import RunFolderError
 from bench.load import ceiling
 from bench.plan.arrival_laws import Arrivals
 from bench.plan.profile import Amount, Profile
@@ -166,3 +167,11 @@ def test_a_calibration_that_cannot_be_read_ends_no_run_and_is_said(
     assert ceiling.stored() is None
     assert said in str(ceiling.unreadable())
     assert ceiling.default_workers(plan_of(2000, 40), 8) == 5
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without a home folder is told what to set."""
+    monkeypatch.setattr(ceiling, "cache_folder", lambda: None)
+    with pytest.raises(RunFolderError, match="set XDG_CACHE_HOME"):
+        ceiling.store(calibrated(4_000))
+    assert (ceiling.stored(), ceiling.unreadable()) == (None, None)
