@@ -332,4 +332,4 @@ def test_what_runs_over_time_cannot_be(
 
 def test_the_simulator_has_no_days(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "long-tail", "--repeat", "10", "--over", "7d"]) == ExitCode.USAGE
-    assert "the simulator, whose time is nobody's" in " ".join(capsys.readouterr().err.split())
+    assert "the simulator, whose time is no real time" in " ".join(capsys.readouterr().err.split())

@@ -24,9 +24,10 @@ import numpy as np
 import pytest
 
 from bench.app.watch import WAITED, Terms, Watch
-from bench.app.watch_desk import (
-    Desk,
-    Shelf,
+from bench.app.watch_plan import probing, resolution
+from bench.app.watch_records import (
+    Recorder,
+    WatchedRuns,
     _as_known,
     day_of,
     only_watch,
@@ -34,7 +35,6 @@ from bench.app.watch_desk import (
     status,
     watched_now,
 )
-from bench.app.watch_plan import probing, resolution
 from bench.cli import main
 from bench.clock import wall_ns
 from bench.errors import TargetUnreachable, UserError
@@ -433,7 +433,7 @@ def test_two_watchers_in_one_folder_are_refused(tmp_path: Path) -> None:
     with only_watch(tmp_path / "out"):
         assert watched_now(tmp_path / "out")
         program = (
-            "import sys; from pathlib import Path; from bench.app.watch_desk import only_watch\n"
+            "import sys; from pathlib import Path; from bench.app.watch_records import only_watch\n"
             "with only_watch(Path(sys.argv[1])): pass"
         )
         second = subprocess.run(
@@ -466,7 +466,7 @@ def test_a_target_that_never_answered_ends_a_first_watch_and_no_later_one(
     (earlier / "run.json").write_text("{}")
     told = watched(suite, terms)
     assert any("does not answer" in text for text in told)
-    log = Shelf(tmp_path / "out").logs()["t"]
+    log = WatchedRuns(tmp_path / "out").logs()["t"]
     assert {Outcome(value) for value in log.columns.samples["outcome"]} == {Outcome.refused}
     assert len(log.columns) == 10
 
@@ -544,20 +544,20 @@ def test_an_outage_a_kill_and_a_new_start(
         sealed = done(folder)
     finally:
         first.end(signal.SIGKILL)
-    (dead,) = Shelf(folder).runs()
+    (dead,) = WatchedRuns(folder).runs()
     assert Run(dead).state == "interrupted"
     second = Watcher(suite, folder, 2, hook, told)
     try:
-        wait_until(lambda: len(Shelf(folder).runs()) >= 3)  # its days are two seconds long
+        wait_until(lambda: len(WatchedRuns(folder).runs()) >= 3)  # its days are two seconds long
         heal(gateway)
         second.wait_for("outage_end t since")
         wait_until(lambda: [record["event"] for record in heard(told)] == ["outage", "outage_end"])
     finally:
         assert second.end(signal.SIGTERM) == 0
-    runs = Shelf(folder).runs()
+    runs = WatchedRuns(folder).runs()
     states = [Run(run).state for run in runs]
     assert (states[0], {*states[1:-1]}) == ("interrupted", {"complete"})
-    log = Shelf(folder).logs()["t"]
+    log = WatchedRuns(folder).logs()["t"]
     samples = log.columns.samples
     assert int((log.file == 0).sum()) >= sealed
     failed, known = samples["outcome"] == Outcome.http_5xx, samples["outcome"] != Outcome.censored
@@ -641,7 +641,7 @@ def stamp(moment_ns: int) -> str:
 
 def done(folder: Path) -> int:
     """Rows on disk."""
-    return sum(map(ended, Shelf(folder).runs()))
+    return sum(map(ended, WatchedRuns(folder).runs()))
 
 
 def ended(run: Path) -> int:
@@ -684,15 +684,15 @@ def test_a_signal_ends_the_command_cleanly(
     finally:
         process.terminate()
     assert process.wait(STEP_S) == 130
-    (run,) = Shelf(out).runs()
+    (run,) = WatchedRuns(out).runs()
     assert (Run(run).state, (run / "samples" / "rows.npy").is_file(), watched_now(out)) == (
         "interrupted",
         True,
         False,
     )
-    assert {Outcome(value) for value in Shelf(out).logs()["t"].columns.samples["outcome"]} == {
-        Outcome.ok
-    }
+    assert {
+        Outcome(value) for value in WatchedRuns(out).logs()["t"].columns.samples["outcome"]
+    } == {Outcome.ok}
 
 
 def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(
@@ -705,10 +705,12 @@ def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(
     watches: list[Watch] = []
 
     def wall() -> int:
-        if not ahead[0] and Shelf(folder).runs() and done(folder) >= 3:
+        if not ahead[0] and WatchedRuns(folder).runs() and done(folder) >= 3:
             ahead[0] = 3600 * S
         elif (
-            ahead[0] and len(Shelf(folder).runs()) == 2 and ended(Shelf(folder).runs()[1]) >= 3
+            ahead[0]
+            and len(WatchedRuns(folder).runs()) == 2
+            and ended(WatchedRuns(folder).runs()[1]) >= 3
         ):  # the second run has begun to be on disk
             watches[0].stop()
         return wall_ns() + ahead[0]
@@ -720,7 +722,7 @@ def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(
         Terms(folder, wall=wall, roll=lambda now: now + 7200 * S),
         watches.append,
     )
-    first, second = Shelf(folder).runs()
+    first, second = WatchedRuns(folder).runs()
     manifests = [Run(run).manifest for run in (first, second)]
     assert "parted by 1 h: suspended, or set" in str(manifests[0].ended_early)
     assert 3600 * S < manifests[1].started_wall_ns - began < 3600 * S + STEP_S * S
@@ -729,7 +731,7 @@ def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(
         json.loads(line)["event"] for line in (folder / "watch.jsonl").read_text().splitlines()
     ]
     assert events == ["clock"]
-    log = Shelf(folder).logs()["t"]
+    log = WatchedRuns(folder).logs()["t"]
     at = log.columns.samples["due_ns"] + log.facts.start_wall_ns
     assert (np.diff(at) > 3590 * S).sum() == 1
     assert not (log.columns.samples["outcome"] == Outcome.http_5xx).any()
@@ -789,7 +791,7 @@ def test_no_probe_is_sent_before_the_moment_the_server_named(
     suite = probing(load_suite(str(suite_to(server.url))), Fraction(10), None)
     watched(suite, Terms(tmp_path / "out", lasts_ns=int(2.5 * S)))
     server.close()
-    log = Shelf(tmp_path / "out").logs()["t"]
+    log = WatchedRuns(tmp_path / "out").logs()["t"]
     samples, notes = log.columns.samples, log.facts.texts["note"]
     unsent = samples["outcome"] == Outcome.never_sent
     assert {notes[n] for n in samples["note"][unsent]} == {WAITED}
@@ -813,11 +815,13 @@ def test_a_hook_that_fails_is_logged_and_the_next_event_is_told(
     program: str, said: str, tmp_path: Path
 ) -> None:
     """Whatever becomes of it, both events stand in the log with the failure behind each."""
-    desk = Desk(tmp_path, {"t": None}, (sys.executable, "-c", program), lambda _: None, hook_s=1)
-    desk.start(wall_ns())
-    desk.event(WatchEvent(event="outage", target="t"))
-    desk.event(WatchEvent(event="outage_end", target="t"))
-    desk.close()
+    recorder = Recorder(
+        tmp_path, {"t": None}, (sys.executable, "-c", program), lambda _: None, hook_s=1
+    )
+    recorder.start(wall_ns())
+    recorder.event(WatchEvent(event="outage", target="t"))
+    recorder.event(WatchEvent(event="outage_end", target="t"))
+    recorder.close()
     lines = [json.loads(line) for line in (tmp_path / "watch.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == [
         "outage",
@@ -830,10 +834,10 @@ def test_a_hook_that_fails_is_logged_and_the_next_event_is_told(
 
 def test_a_hook_that_is_not_there_is_logged(tmp_path: Path) -> None:
     """A wrong path is a line, not the end."""
-    desk = Desk(tmp_path, {"t": None}, ("/nowhere/page",), lambda _: None)
-    desk.start(wall_ns())
-    desk.event(WatchEvent(event="breach", target="t"))
-    desk.close()
+    recorder = Recorder(tmp_path, {"t": None}, ("/nowhere/page",), lambda _: None)
+    recorder.start(wall_ns())
+    recorder.event(WatchEvent(event="breach", target="t"))
+    recorder.close()
     assert "cannot be run" in (tmp_path / "watch.jsonl").read_text()
 
 

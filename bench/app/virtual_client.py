@@ -320,7 +320,7 @@ class VirtualClient:
         self._settle()
 
     def _settle(self) -> None:
-        """Ends that were kept become rows, and so does who waits in vain."""
+        """Answers that have ended become rows, and so do those still queued."""
         self._write()
         for lane in self._lanes.values():
             self._answers.give_up(lane.waiting, self._world.now_ns + self._origin_ns)

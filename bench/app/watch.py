@@ -21,8 +21,8 @@ from pathlib import Path
 
 import anyio
 
-from bench.app.watch_desk import Desk, Shelf, day_of, only_watch, zone_of
 from bench.app.watch_plan import lasting, most_usd
+from bench.app.watch_records import Recorder, WatchedRuns, day_of, only_watch, zone_of
 from bench.clock import monotonic_ns, utc_text, wall_ns
 from bench.errors import TailproofError, TargetUnreachable, UserError
 from bench.judge.census.episodes import OutageTracker, Probe
@@ -64,7 +64,7 @@ _LEAST_NS = S
 WAITED = "not sent: the server's retry-after had not passed"
 
 
-class Polite(Endpoint):
+class PatientEndpoint(Endpoint):
     """An endpoint that is left alone while its server has asked to wait."""
 
     __slots__ = ("_sent", "_until_ns")
@@ -149,7 +149,7 @@ class Watch:
         if (why := unreadable()) is not None:
             self._notify(why)
         with only_watch(terms.folder):
-            desk = Desk(
+            recorder = Recorder(
                 terms.folder,
                 {lane.name: lane.contract for lane in day.lanes},
                 terms.hook,
@@ -157,21 +157,21 @@ class Watch:
                 Strings(run_secrets(day.lanes)).clean,
             )
             began = terms.wall()
-            earlier = desk.start(began)
+            earlier = recorder.start(began)
             try:
                 self._trackers = {name: tracked(log) for name, log in earlier.items()}
-                self._unserved = not Shelf(terms.folder).runs()
+                self._unserved = not WatchedRuns(terms.folder).runs()
                 await self._check_ready(day, fatal=self._unserved)
                 status = shlex.join(["tailproof", "watch", "--status", str(terms.folder)])
                 self._notify(f"probing into {terms.folder}; `{status}` tells where it stands")
                 # From the first probe on, however long the check before it took.
                 begins = terms.wall()
                 await self._play_on(
-                    desk, None if terms.lasts_ns is None else begins + terms.lasts_ns
+                    recorder, None if terms.lasts_ns is None else begins + terms.lasts_ns
                 )
             finally:
-                desk.close()
-            return desk.overall()
+                recorder.close()
+            return recorder.overall()
 
     @property
     def stopped(self) -> bool:
@@ -197,19 +197,19 @@ class Watch:
             if warning is not None:
                 self._notify(warning)
 
-    async def _play_on(self, desk: Desk, end_ns: int | None) -> None:
+    async def _play_on(self, recorder: Recorder, end_ns: int | None) -> None:
         loop = asyncio.get_running_loop()
         kinds = (signal.SIGINT, signal.SIGTERM)
         for kind in kinds:
             loop.add_signal_handler(kind, self.stop)
         try:
             while not self.stopped and (end_ns is None or self.terms.wall() < end_ns):
-                await self._run(desk, end_ns)
+                await self._run(recorder, end_ns)
         finally:
             for kind in kinds:
                 loop.remove_signal_handler(kind)
 
-    async def _run(self, desk: Desk, end_ns: int | None) -> None:
+    async def _run(self, recorder: Recorder, end_ns: int | None) -> None:
         """One run folder: up to the next roll, or until clocks part or the watch is stopped."""
         started = self.terms.wall()
         until = self._until(started, end_ns)
@@ -222,22 +222,22 @@ class Watch:
             return
         writer, player = self._opened(plan, started, until)
         live = _Live(plan, player, started, str(writer.folder.relative_to(self.terms.folder)))
-        parted_ns = await self._played(writer, player, live, desk)
+        parted_ns = await self._played(writer, player, live, recorder)
         why = None
         if parted_ns is not None:
             why = (
                 f"wall clock and monotonic clock parted by {show_duration(parted_ns)}: suspended,"
                 " or set; what lies between is unobserved"
             )
-            desk.event(WatchEvent(event="clock", run=live.run, text=why))
+            recorder.event(WatchEvent(event="clock", run=live.run, text=why))
         _seal(writer, plan, player, started, why)
-        with suppress(TailproofError):  # one that cannot be judged yet is named by the desk
+        with suppress(TailproofError):  # one that cannot be judged yet is named by the recorder
             file_records(Run(writer.folder))
         self._unserved &= not any(ended[Outcome.ok] for ended in player.journal.outcomes)
         refused = player.guard is not None and player.guard.why is not None
         if (refused or self._unserved) and (mistakes := mistakes_of(Run(writer.folder))):
             raise TargetUnreachable(mistakes[0].text)
-        desk.judge(writer.folder, self.terms.wall())
+        recorder.judge(writer.folder, self.terms.wall())
         if parted_ns is None:
             await self._rest(until - self.terms.wall())
 
@@ -255,7 +255,7 @@ class Watch:
         endpoints = make_endpoints(plan.lanes, plan.schedule, text)
         for lane, made in zip(plan.lanes, endpoints, strict=True):
             if lane.target.route is None:
-                made[:] = [Polite(endpoint) for endpoint in made]
+                made[:] = [PatientEndpoint(endpoint) for endpoint in made]
         name = run_id(plan, started_ns)
         facts = plan_facts(plan, name, started_ns).replace(
             repeat_command=self.terms.repeat_command,
@@ -270,7 +270,7 @@ class Watch:
         return writer, player
 
     async def _played(
-        self, writer: RunWriter, player: Player, live: _Live, desk: Desk
+        self, writer: RunWriter, player: Player, live: _Live, recorder: Recorder
     ) -> int | None:
         """Play it to its end; by how much the clocks parted where they did, which ends it early."""
         offset_ns = self.terms.wall() - monotonic_ns()
@@ -278,7 +278,7 @@ class Watch:
 
         def tick(_now_ns: int, _counters: object) -> None:
             nonlocal parted_ns
-            self._take_ended(live, desk)
+            self._take_ended(live, recorder)
             now_ns = monotonic_ns()
             step_ns = self.terms.wall() - now_ns - offset_ns
             if abs(step_ns) > STEP_NS and parted_ns is None:
@@ -288,19 +288,19 @@ class Watch:
                 player.generator.stop()
             if now_ns - self._judged_ns >= self.terms.judge_every_ns:
                 self._judged_ns = now_ns
-                desk.judge(writer.folder, live.known_until(self.terms.wall()))
+                recorder.judge(writer.folder, live.known_until(self.terms.wall()))
 
         self._player = player
         await player.play(tick)
         self._player = None
-        self._take_ended(live, desk)
+        self._take_ended(live, recorder)
         return parted_ns
 
     async def _rest(self, length_ns: int) -> None:
         with anyio.move_on_after(max(length_ns, 0) / S):
             await self._stop.wait()
 
-    def _take_ended(self, live: _Live, desk: Desk) -> None:
+    def _take_ended(self, live: _Live, recorder: Recorder) -> None:
         for name, probe in live.ended():
             outage = self._trackers.setdefault(name, OutageTracker()).feed(probe)
             if outage is not None:
@@ -310,7 +310,7 @@ class Watch:
                     definition="failed probes in a row",
                     **dict(outage_record(outage)),
                 )
-                desk.event(event)
+                recorder.event(event)
 
 
 class _Live:

@@ -48,7 +48,7 @@ def refuse_over(repeat: int, suite: Suite, *, early_stop: bool, form: str) -> No
         )
     if any(stage.simulated for stage in suite.stages):
         raise UserError(
-            "does not go with the simulator, whose time is nobody's",
+            "does not go with the simulator, whose time is no real time",
             where="--over",
             remedy="leave it out, or add --over-http",
         )

@@ -171,7 +171,7 @@ def _exit(verdicts: list[str]) -> int:
 
 
 def _status(folder: Path, contract: Contract | None, form: str) -> int:
-    from bench.app.watch_desk import overall, status
+    from bench.app.watch_records import overall, status
 
     record = status(folder, contract)
     if form == "json":

@@ -15,7 +15,7 @@ from bench.gateway.jobs import Event, Job
 from bench.gateway.keys import KeyBook
 from bench.gateway.scenarios import Change, Gateway, Scenario
 from bench.gateway.serving import World
-from bench.gateway.tiers import TierDesk
+from bench.gateway.tiers import Downgrades
 from bench.gateway.truth import TruthBook
 from bench.gateway.wire import RequestError
 from bench.units import S
@@ -30,7 +30,7 @@ class Play:
         self.world = World(scenario.gateway, scenario.seed, self._on_event)
         self.truth = TruthBook(scenario.name, log)
         self.keys = KeyBook(scenario.gateway.key_lifetime)
-        self.tiers = TierDesk(scenario.gateway.downgrade, str(scenario.seed))
+        self.tiers = Downgrades(scenario.gateway.downgrade, str(scenario.seed))
         #: tokens in a block of the prefix cache that a model's requests may meet
         self.prefix_block = _prefix_blocks(scenario.gateway)
         self.requests = self.under_way = 0

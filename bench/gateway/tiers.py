@@ -47,7 +47,7 @@ class Downgrade(Window):
     told: Literal["tier", "spillover", "nothing"] = "tier"
 
 
-class TierDesk:
+class Downgrades:
     """Decides which tier answers."""
 
     def __init__(self, downgrades: list[Downgrade], seed: str):

@@ -8,14 +8,14 @@ import pytest
 
 from bench.gateway.keys import KeyBook, KeyLifetime, key_of
 from bench.gateway.scenarios import Gateway
-from bench.gateway.tiers import Downgrade, TierDesk, TierName
+from bench.gateway.tiers import Downgrade, Downgrades, TierName
 from bench.gateway.virtual import Caller, Ended, Simulation
 from bench.gateway.wire import RequestError
 from bench.units import MS, S
 
 
-def desk(*downgrades: dict[str, Any], seed: str = "1") -> TierDesk:
-    return TierDesk([Downgrade.model_validate(each) for each in downgrades], seed)
+def desk(*downgrades: dict[str, Any], seed: str = "1") -> Downgrades:
+    return Downgrades([Downgrade.model_validate(each) for each in downgrades], seed)
 
 
 def test_all_conditions_must_hold() -> None:

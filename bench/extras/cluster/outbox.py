@@ -87,7 +87,7 @@ class Outbox:
             self._waiting.append(_Waiting(_MANIFEST, data=data))
 
     def _more(self, *, ended: bool) -> bool:
-        """Look what was sealed meanwhile."""
+        """Take in what was sealed meanwhile."""
         if self._closing:
             return False
         if ended and self._begun and (manifest := read_manifest(self._folder)).state != "running":

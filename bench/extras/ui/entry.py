@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
-from bench.app.watch_desk import LOCK, LOG
+from bench.app.watch_records import LOCK, LOG
 from bench.errors import RunFolderError
 from bench.record.records.census import CensusRecord
 from bench.record.records.manifest import LaneRecord, Manifest

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from bench.app.watch_desk import status
+from bench.app.watch_records import status
 from bench.errors import RunFolderError, TailproofError, UserError
 from bench.extras.ui.catalogue import SORTS, Catalogue, chosen, histories
 from bench.extras.ui.clause_panels import clause_panels, over_budget

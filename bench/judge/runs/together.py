@@ -87,7 +87,7 @@ def _sent(folder: Path) -> Sent:
         raise UserError("is still going on", where=str(folder), remedy="wait for its end")
     if manifest.simulated_lanes:
         raise UserError(
-            "was computed by the simulator, whose time is nobody's",
+            "was computed by the simulator, whose time is no real time",
             where=str(folder),
             remedy="leave it out: runs of a service are sent to it",
         )

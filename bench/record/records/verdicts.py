@@ -82,7 +82,7 @@ class Decide(Record):
 class Scope(Record):
     """Of which stretch of time a verdict speaks."""
 
-    #: None in a simulated run, whose time is nobody's
+    #: None in a simulated run, whose time is no real time
     start_utc: str | None
     end_utc: str | None
     #: of measured load

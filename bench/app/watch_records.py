@@ -110,7 +110,7 @@ def watched_now(folder: Path) -> bool:
 
 
 @dataclass
-class Shelf:
+class WatchedRuns:
     """A watch's runs, each read once; those still at work are read anew."""
 
     folder: Path
@@ -235,8 +235,8 @@ def status(
     folder: Path, override: Contract | None = None, now_ns: int | None = None
 ) -> WatchStatus:
     """The value of `watch --status`. Raises UserError where no watch has been."""
-    shelf, now = Shelf(folder), wall_ns() if now_ns is None else now_ns
-    runs = shelf.runs()
+    watched, now = WatchedRuns(folder), wall_ns() if now_ns is None else now_ns
+    runs = watched.runs()
     if not runs:
         raise UserError(
             "is not the folder of a watch",
@@ -250,7 +250,7 @@ def status(
     }
     first = next(iter(contracts.values()))
     since = needed_since(first, now)
-    found = standings(shelf.logs(since), contracts, now)
+    found = standings(watched.logs(since), contracts, now)
     for name, contract in contracts.items():
         if contract is not None:
             found[name] = _as_known(found.get(name), since, now, zone_of(contract))
@@ -261,7 +261,7 @@ def status(
         watched_now=watched_now(folder),
         next_roll_utc=utc_text(day_of(now, zone_of(first))[2]),
         targets=found,
-        unreadable=list(shelf.unreadable.values()),
+        unreadable=list(watched.unreadable.values()),
     )
 
 
@@ -273,7 +273,7 @@ class _Judge:
     until_ns: int
 
 
-class Desk:
+class Recorder:
     """The thread that judges and calls the hook, one job after the other."""
 
     def __init__(
@@ -295,7 +295,7 @@ class Desk:
             notify,
             clean,
         )
-        self._shelf, self._known = Shelf(folder), dict[str, TargetStanding]()
+        self._watched, self._known = WatchedRuns(folder), dict[str, TargetStanding]()
         self._hook_s = hook_s
         self._jobs: SimpleQueue[_Judge | WatchEvent | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -303,7 +303,7 @@ class Desk:
     def start(self, until_ns: int) -> Logs:
         """Take up what the folders say already, without events; then work."""
         contract = next(iter(self._contracts.values()))
-        logs = self._shelf.logs(needed_since(contract, until_ns))
+        logs = self._watched.logs(needed_since(contract, until_ns))
         self._known = standings(logs, self._contracts, until_ns)
         self._thread.start()
         return logs
@@ -339,14 +339,14 @@ class Desk:
 
     def _look(self, job: _Judge) -> None:
         contract = next(iter(self._contracts.values()))
-        known = set(self._shelf.unreadable)
+        known = set(self._watched.unreadable)
         found = standings(
-            self._shelf.logs(needed_since(contract, job.until_ns), job.live),
+            self._watched.logs(needed_since(contract, job.until_ns), job.live),
             self._contracts,
             job.until_ns,
         )
-        for path in self._shelf.unreadable.keys() - known:
-            self._log(WatchEvent(event="unreadable", text=self._shelf.unreadable[path]))
+        for path in self._watched.unreadable.keys() - known:
+            self._log(WatchEvent(event="unreadable", text=self._watched.unreadable[path]))
         earlier, self._known = self._known, found
         for name, record in found.items():
             # A target's first record is held against nothing known: what is broken then is news.
