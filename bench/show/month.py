@@ -287,7 +287,7 @@ LADDER_COLUMNS: list[Column[_Step]] = [
     Column("clause", lambda row: clause_name(row[1].text), "group"),
     Column("below", lambda row: per_cent(row[0].below.share)),
     Column("credit", lambda row: per_cent(row[0].credit.share)),
-    Column("", lambda row: f"reached: {attained(row[1])}" if row[0].reached else "", "words"),
+    Column("step", lambda row: f"reached: {attained(row[1])}" if row[0].reached else "", "words"),
 ]
 
 

@@ -263,10 +263,9 @@ def _price(record: Comparison) -> Iterator[Node]:
             f"{found.requests_per_breach:,.0f} requests cost as much more as one breach of the"
             " contract"
         )
-    if found.reason:
-        said.append(visible(found.reason))
     answer = paid_more(record, short_name(record, "other"))
     more = [f"{each[0].upper()}{each[1:]}." for each in said]
+    more += [f"Note: {visible(found.reason)}."] if found.reason else []
     yield Text(" ".join([answer, *more]), "Price", "")
     if found.curve:
         table = volume_table(record)

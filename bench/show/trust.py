@@ -23,7 +23,7 @@ from bench.record.records.manifest import LaneRecord
 from bench.record.records.summary import Summary
 from bench.record.records.verdicts import ClauseVerdict
 from bench.show.clauses import FEW
-from bench.show.document import Column, Drawer, Node, Section, Table, Text
+from bench.show.document import Bullets, Column, Drawer, Node, Section, Table, Text
 from bench.show.graphics.gauge import Gauge
 from bench.show.served import served_tables, tier_sentence, tier_shown
 from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
@@ -56,7 +56,7 @@ def trust_section(records: Records, lanes: Sequence[LaneRecord]) -> Section:
         nodes.append(Text(" ".join(more), tone="soft"))
     reasons = [visible(reason) for reason in summary.health.reasons]
     if len(reasons) > _REASONS_MOST:
-        nodes.append(Drawer("Every reason", [Text(_sentence(each)) for each in reasons]))
+        nodes.append(Drawer("Every reason", [Bullets(reasons)]))
     return Section("trust", _TITLE, [*nodes, *served], "trust", trust_answer(summary, lanes))
 
 
@@ -70,8 +70,8 @@ def trust_answer(summary: Summary, lanes: Sequence[LaneRecord]) -> str:
     reasons = [visible(reason) for reason in health.reasons]
     if reasons:
         more = len(reasons) - _REASONS_MOST
-        said = " ".join(map(_sentence, reasons[:_REASONS_MOST]))
-        said = f"{word}. {said}" + (f" {count(more)} more reasons below." if more > 0 else "")
+        said = f"{word}: {'; '.join(reasons[:_REASONS_MOST])}."
+        said += f" {count(more)} more reasons below." if more > 0 else ""
         if health.state == "degraded":
             said += (
                 " Sending late only lengthens latencies: every PASS stands; a latency FAIL stands"
@@ -88,11 +88,6 @@ def trust_answer(summary: Summary, lanes: Sequence[LaneRecord]) -> str:
             " this says nothing of them."
         )
     return said
-
-
-def _sentence(reason: str) -> str:
-    said = reason[0].upper() + reason[1:] if reason else reason
-    return said if said.endswith(".") else f"{said}."
 
 
 def _sent(facts: Mapping[str, Any]) -> str:
@@ -209,7 +204,7 @@ CHECK_COLUMNS: list[Column[Check]] = [
     Column("used", lambda _: "", "words", formats=("html",), graphic=_used),
     Column("budget", lambda check: check.budget, "words"),
     Column(
-        "",
+        "is",
         lambda check: check.word,
         "words",
         coloured_by=lambda check: {"within": "PASS", "over": "FAIL"}.get(check.word, ""),

@@ -51,18 +51,14 @@ def _period(name: str, record: CensusRecord, period: PeriodRecord) -> Iterator[N
     yield from definition_tables(period.clauses)
     picture = period_picture(period)
     if picture is not None:
-        yield from (Heading("When it was down", 4), picture)
+        yield from (Heading("When it was down"), picture)
     if period.credit is not None:
         yield credit_box(period)
-    notes = " ".join(
-        f"{note[0].upper()}{note[1:].rstrip('.')}."
-        for note in (visible(each, CUT) for each in record.log.notes if each)
-    )
+    notes = "".join(f"; {visible(note, CUT).rstrip('.')}" for note in record.log.notes)
     exact = "" if _left_open(period) else " Its arithmetic is exact, so it has no interval."
-    seen = per_cent(period.coverage)
     yield Text(
         f"{visible(name, 60)}, contract {visible(record.contract, 60)}: {count(period.rows)}"
-        f" requests, {seen} of the minutes observed. {notes}{exact}".replace("  ", " ").strip(),
+        f" requests, {per_cent(period.coverage)} of the minutes observed{notes}.{exact}",
         tone="soft",
     )
 

@@ -11,7 +11,7 @@ from bench.judge.review import Records
 from bench.record.records.manifest import LaneRecord
 from bench.record.records.summary import Cost, HealthRecord
 from bench.show.costs import costs_section
-from bench.show.document import Drawer, Section, Table, Text
+from bench.show.document import Bullets, Drawer, Section, Table, Text
 from bench.show.trust import conduct_drawers, trust_section
 from tests.support.made_runs import Made
 
@@ -132,11 +132,13 @@ def test_the_answer_is_yes_with_care_or_no(spoilt: Made) -> None:
     few = trust_section(fit(spoilt, never_sent=30), lanes).answer
     assert few == "Yes: it sent 970 of 1,000 due requests, 2 ms late at p99."
     late = trust_section(fit(spoilt, "degraded", "sent late: 12 ms"), lanes).answer
-    assert late.startswith("With care. Sent late: 12 ms. Sending late only lengthens latencies")
+    assert late.startswith("With care: sent late: 12 ms. Sending late only lengthens latencies")
     many = trust_section(fit(spoilt, "invalid", "a", "b", "c\x1b[2J", "d", "e"), lanes)
-    assert many.answer == "No. A. B. C\\x1b[2J. 2 more reasons below."
+    assert many.answer == "No: a; b; c\\x1b[2J. 2 more reasons below."
     (drawer,) = [each for each in many.of(Drawer) if each.title == "Every reason"]
-    assert len(drawer.nodes) == 5
+    (reasons,) = drawer.nodes
+    assert isinstance(reasons, Bullets)
+    assert len(reasons.items) == 5
 
 
 def test_what_was_computed_is_not_blamed(spoilt: Made) -> None:
