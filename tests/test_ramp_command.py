@@ -18,6 +18,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from scipy import optimize
 
+from bench.app.ramp import Remaining
 from bench.app.ramp_plan import Terms, at_rate, begun_plan, plan_probe, ramping
 from bench.app.simulate import lengthened
 from bench.cli import main
@@ -296,6 +297,20 @@ def test_nothing_leaves_this_machine_unasked(
     assert "Send 10,000 requests, at a cost that is not known" in capsys.readouterr().err
     assert main(["ramp", *flags, "--max-requests", "321"]) == 2
     assert "Send 321 requests" in capsys.readouterr().err
+
+
+def test_each_cap_refuses_what_it_does_not_cover() -> None:
+    """By its flag's name; what is covered is taken off, and what has no cap is not counted."""
+    left = Remaining(100, Fraction(1), 60 * 10**9)
+    assert left.refuses(60, Fraction(1, 2), 30 * 10**9) is None
+    for asked, flag in (
+        ((41, Fraction(0), 0), "--max-requests"),
+        ((1, Fraction(3, 4), 0), "--max-cost"),
+        ((1, Fraction(0), 31 * 10**9), "--max-time"),
+    ):
+        assert flag in str(left.refuses(*asked))
+    assert left == Remaining(40, Fraction(1, 2), 30 * 10**9)
+    assert Remaining(None, None, None).refuses(10**9, Fraction(10**9), 10**18) is None
 
 
 def test_the_target_chosen_is_ramped_alone() -> None:

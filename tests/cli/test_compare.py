@@ -262,6 +262,15 @@ def test_ttft_is_compared_where_asked(make: Make, capsys: pytest.CaptureFixture[
         ),
         (["r:pro", "--baseline", "p.toml"], "p.toml: is not a baseline that tailproof stored"),
         (["r:pro", "--save-baseline", "missing/b.json"], "cannot be written"),
+        (
+            ["r:pro", "r:standard", "--yearly-usd", "12", "--monthly-usd", "1"],
+            "a fee by the year or by the month, not both",
+        ),
+        (
+            ["r:pro", "r:standard", "--requests-per-month", "10"],
+            "requests_per_month spreads a fee",
+        ),
+        (["r:pro", "r:standard", "r:pro"], "compare: takes two targets"),
     ],
 )
 def test_bad_words_end_in_one_sentence(

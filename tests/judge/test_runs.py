@@ -469,5 +469,22 @@ def test_judge_writes_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixtur
     page = (tmp_path / "out" / "report.md").read_text()
     assert "incidents longer than a run need" in page
     assert (tmp_path / "out" / "report.html").is_file()
+    for more, said in (
+        (["--format", "github"], "is not made of several runs"),
+        (["--leave-out", "s1"], "goes with one run"),
+        (["--customer", "c"], "goes with --census alone"),
+    ):
+        capsys.readouterr()
+        assert main(["judge", *folders, *more]) == 2
+        assert said in capsys.readouterr().err
+    for words, said in (
+        (["--census", folders[0], "--leave-out", "s1"], "does not go with --census"),
+        (["--census", folders[0], folders[1]], "does not go with RUN"),
+        (["--census", folders[0], "--format", "github"], "is not made of a full log"),
+        ([], "nothing to judge"),
+    ):
+        capsys.readouterr()
+        assert main(["judge", *words]) == 2
+        assert said in capsys.readouterr().err
     assert main(["judge", folders[0], "--out", "x"]) == 2
     assert "goes with --census alone" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 
 from bench.api.registry import api_named
 from bench.cli import main
-from bench.load.calibrate import calibrate, within_budget
+from bench.errors import UserError
+from bench.load.calibrate import _three, calibrate, within_budget
 from bench.record.records.calibration import CalibrationStep
 from tests.support.patience import STEP_S
 
@@ -100,6 +102,20 @@ def test_what_counts_as_within_budget() -> None:
     assert not within_budget(step(100, 100, 1.01, 0.5))
     assert not within_budget(step(100, 100, 0.5, -1.01))
     assert not within_budget(step(100, 98.9, 0.5, 0.5))
+
+
+def test_without_an_answer_the_error_has_no_bound() -> None:
+    """A rate at which nothing was answered is over budget, whatever the truth was."""
+    nothing, some = np.array([], np.int64), np.array([3, 1, 2], np.int64) * 10**6
+    assert _three(nothing) == (float("inf"),) * 3
+    assert _three(some) == (2.0, 3.0, 3.0)
+
+
+def test_calibration_needs_the_kernels_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere than on Linux it says so before it begins."""
+    monkeypatch.delattr(select, "epoll")
+    with pytest.raises(UserError, match="calibrate on Linux"):
+        calibrate(lambda _: None)
 
 
 @pytest.mark.slow("two ladders of steps of one second each")
