@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -51,6 +52,19 @@ def format_option(of: str = "", *, github: bool = False) -> Callable[[Command], 
             f"{f'Of {of}: text' if of else 'Text'} to read, {'' if last else 'or '}one JSON"
             f" document{last}."
         ),
+    )
+
+
+quiet_option = click.option("--quiet", is_flag=True, help="No progress, only the result.")
+
+
+def own_folder(of: str = "run") -> Callable[[Command], Command]:
+    """`--out`: where a run, or what is made of several, is kept."""
+    kind = "" if of == "run" else f"{of}-"
+    return click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        help=f"The {of}'s own folder.  [default: results/<time>-{kind}<suite>-<digest>]",
     )
 
 

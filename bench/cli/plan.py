@@ -14,10 +14,12 @@ from bench.cli.flags import filing_flags, filing_of, parsed, parsed_rate, ready_
 from bench.cli.output import (
     described,
     format_option,
+    own_folder,
     print_json,
     print_lines,
     print_runs,
     print_screen,
+    quiet_option,
 )
 
 if TYPE_CHECKING:
@@ -186,12 +188,8 @@ def _changed(suite: Suite, flags: PlanFlags) -> Suite:
     type=click.IntRange(min=0),
     help="Seed of schedule and scenario.  [default: the suite's]",
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The run's own folder.  [default: results/<time>-<suite>-<digest>]",
-)
-@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@own_folder()
+@quiet_option
 @filing_flags
 @format_option(github=True)
 def simulate(

@@ -25,7 +25,7 @@ from bench.cli.flags import (
     takes,
     with_options,
 )
-from bench.cli.output import format_option, print_json, print_screen
+from bench.cli.output import format_option, own_folder, print_json, print_screen, quiet_option
 from bench.cli.resume import repeat_command
 from bench.cli.run import suite_of
 
@@ -86,12 +86,8 @@ class RampFlags(SuiteFlags):
     is_flag=True,
     help="Compute the simulator's targets instead of sending to them.",
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The ramp's own folder.  [default: results/<time>-ramp-<suite>-<digest>]",
-)
-@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@own_folder("ramp")
+@quiet_option
 @format_option()
 @with_options(*TARGET_AND_RATE, *SIZES, *CONTRACT_AND_HTTP)
 @with_options(SEED, NO_STOP_RULE, YES, WORKERS, OVER_HTTP)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.output import format_option, print_runs
+from bench.cli.output import format_option, print_runs, quiet_option
 
 #: Flags of other tools that mean the same -> ours.
 ALIASES = {
@@ -103,7 +103,7 @@ def _without_secret(header: str) -> str:
 @click.option(
     "-y", "--yes", is_flag=True, help="Do not ask before what is left leaves this machine."
 )
-@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@quiet_option
 @format_option(github=True)
 def resume(folder: Path, yes: bool, quiet: bool, form: str) -> int:
     """Send what RUN never began, in the same folder, and judge both sittings together.

@@ -31,7 +31,7 @@ from bench.cli.flags import (
     takes,
     with_options,
 )
-from bench.cli.output import format_option, print_runs, print_screen
+from bench.cli.output import format_option, own_folder, print_runs, print_screen, quiet_option
 from bench.cli.resume import ALIASES, repeat_command
 from bench.cli.run_flags import metrics_flags, monitored, shard_of
 from bench.cli.several import refuse_over
@@ -139,11 +139,7 @@ class _WithAliases(click.Command):
     help="Where this shard is sent from; the merged run reports each place.",
 )
 @with_options(*(option for module in _ELSEWHERE for option in module.OPTIONS))
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The run's own folder.  [default: results/<time>-<suite>-<digest>]",
-)
+@own_folder()
 @click.option(
     "--early-stop",
     is_flag=True,
@@ -154,7 +150,7 @@ class _WithAliases(click.Command):
 )
 @with_options(OVER_HTTP)
 @metrics_flags
-@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@quiet_option
 @filing_flags
 @format_option(github=True)
 @takes(RunFlags)
