@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.judge.stats.dependence import LEAST_P, Trials, judge_trials, p_value_fail
+from bench.judge.stats.dependence import LEAST_P, Trials, judge_trials
 from bench.record.samples import Int
 from benchmarks.coverage import P0, as_if_independent, runs_of
 from benchmarks.production import Rows
@@ -219,15 +219,20 @@ def test_without_a_bad_request_the_slowest_speak_of_dependence() -> None:
     assert found.upper > 0.02
 
 
+def p_fail(run: Trials) -> float:
+    """The smallest alpha at which it would FAIL, if any below one half is."""
+    return judge_trials(run, P0, 0.499).p_fail
+
+
 def test_p_value_of_fail_is_where_the_verdict_turns() -> None:
     """Independent requests have the binomial tail; in spells the verdict turns exactly there."""
-    assert p_value_fail(trials(800, spread(800, 14)), P0) == pytest.approx(
+    assert p_fail(trials(800, spread(800, 14))) == pytest.approx(
         stats.binom.sf(13, 800, 0.01), rel=2e-3
     )
-    assert p_value_fail(trials(800, spread(800, 400)), P0) == pytest.approx(LEAST_P, rel=2e-3)
-    assert p_value_fail(trials(0), P0) == p_value_fail(trials(800), P0) == 1
+    assert p_fail(trials(800, spread(800, 400))) == pytest.approx(LEAST_P, rel=2e-3)
+    assert p_fail(trials(0)) == p_fail(trials(800)) == 1
     run = in_blocks([1, 9] * 15, 300)
-    p = p_value_fail(run, P0)
+    p = p_fail(run)
     assert 0.0001 < p < 0.05
     assert judge_trials(run, P0, p * 1.002).outcome == "FAIL"
     assert judge_trials(run, P0, p / 1.002).outcome == "INCONCLUSIVE"

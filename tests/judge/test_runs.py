@@ -5,6 +5,7 @@ verdict over drawn runs, what is refused, and what the record says.
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -17,9 +18,11 @@ from bench.cli import main
 from bench.errors import UserError
 from bench.judge.runs.counted import Counted
 from bench.judge.runs.judged import judge_together
+from bench.judge.runs.lost import Lost, at_the_ends
 from bench.judge.runs.rule import Rule, pool
 from bench.judge.runs.together import together
 from bench.judge.stats.scales import Weight, lay_out
+from bench.judge.stats.stretches import Stretches
 from bench.judge.stats.tail import clopper_pearson
 from bench.plan.clause import Clause
 from bench.record.files import write_json
@@ -44,6 +47,20 @@ S, MS = 10**9, 10**6
 BEGAN = 1_795_514_651 * S
 
 
+def minutes_up(share: str, minutes: int) -> Clause:
+    return uptime(share, method="downtime_minutes", error_rate="50%", minutes=minutes)
+
+
+def windows(limit_ms: int, share: str) -> Clause:
+    return Clause(
+        metric="e2e",
+        statistic="share_of_windows",
+        limit=f"{limit_ms}ms",
+        share=share,
+        window="5min",
+    )
+
+
 def single(bad: float, rows: float) -> Weight:
     """A run whose bad rows came one by one."""
     return Weight(bad, rows, bad, 1.0, 30)
@@ -64,11 +81,12 @@ def test_runs_that_differ_are_weighed_by_hand() -> None:
     """One of ten has all 40 bad rows: of their variance 40 is within the runs.
 
     Between: 10/9 · (36² + 9 · 4²) = 1,600, at t₉ / z = 1.8331 / 1.6449; the worst run has 36 above
-    its share of 4, and 4.4 of them are chance.
+    its share of 4, and 4.4 of them are chance. Ten runs are half of those that tell how bad a
+    further one may be: three times as much, not twice.
     """
     found = pool([single(40, 500), *[single(0, 500)] * 9], 0.05)
     assert found.weight.v == pytest.approx(1600 * (1.8331 / 1.6449) ** 2, rel=1e-3)
-    assert found.weight.w == pytest.approx(1 + 2 * (36 - 2.2 * 2 - 1))
+    assert found.weight.w == pytest.approx(1 + 3 * (36 - 2.2 * 2 - 1))
     assert found.between == pytest.approx(1 - 40 / 1600)
     assert found.worst == 0
 
@@ -166,6 +184,43 @@ def test_an_open_clause_says_why(bad: list[int], rows: int, unknown: int, cause:
     assert (rule.outcome, rule.cause) == ("INCONCLUSIVE", cause)
 
 
+def lost(minutes: int, *down: int, least: float = 5.0) -> Lost:
+    """A run of so many minutes, these of them down; outages of five are to be allowed for."""
+    table = np.zeros(minutes)
+    table[list(down)] = 1
+    found = Stretches(table, least, True)
+    return Lost("r", found, found, 1 - len(down) / minutes, least)
+
+
+def test_runs_of_minutes_must_be_long_enough_to_meet_an_outage() -> None:
+    """5 ln(20) / 5 % = 299.6 minutes without one: ten runs of 30 make 300."""
+    rules = [Rule([lost(each)] * 10, Fraction(1, 20), 0.05, "minutes") for each in (30, 29)]
+    assert [rule.outcome for rule in rules] == ["PASS", "INCONCLUSIVE"]
+    assert rules[0].share_limits == pytest.approx((0, 5 * math.log(20) / 300), rel=0.03)
+    assert rules[1].cause == "few_rows"
+    assert Rule([lost(30)] * 9, Fraction(1, 20), 0.05).cause == "few_blocks"
+
+
+def test_runs_of_minutes_differ_as_runs_of_requests_do() -> None:
+    """Two minutes down in each of twenty hours are 1 in 30: not 1 %, and within 5 %; forty in one
+    of them are as many, and decide nothing.
+    """
+    alike = [lost(60, 7, 41, least=1.0)] * 20
+    at = {p0: Rule(alike, Fraction(p0, 100), 0.05).outcome for p0 in (1, 3, 5)}
+    assert at == {1: "FAIL", 3: "INCONCLUSIVE", 5: "PASS"}
+    one = [lost(60, *range(10, 50), least=1.0), *[lost(60, least=1.0)] * 19]
+    for p0 in (1, 5):
+        rule = Rule(one, Fraction(p0, 100), 0.05)
+        assert (rule.outcome, rule.cause) == ("INCONCLUSIVE", "worst_block")
+
+
+def test_what_the_ends_of_a_run_cut_off_is_unknown() -> None:
+    """Only minutes that reach the first or the last one may have belonged to a longer spell."""
+    bad = np.array([1, 1, 0, 1, 0, 1], bool)
+    assert at_the_ends(bad).tolist() == [True, True, False, False, False, True]
+    assert at_the_ends(bad[2:5]).tolist() == [False] * 3
+
+
 # ---- folders
 
 
@@ -247,6 +302,40 @@ def test_ten_runs_pass_and_say_of_what(tmp_path: Path) -> None:
     assert (second.k, second.between.worst, second.between.share) == (0, None, None)
     assert of_whom(found).startswith("these 10 runs from")
     assert "need ln(1/α)/p0 = 29 runs; here are 10" in " ".join(sentences(found))
+
+
+@pytest.mark.parametrize(
+    ("clause", "n", "k", "says"),
+    [
+        (minutes_up("90%", minutes=1), 30, 10, "10 of 30 minutes in 10 runs"),
+        # the last minute of a run may be the first of five
+        (minutes_up("90%", minutes=5), 30, 0, "0 of 30 minutes in 10 runs"),
+        (windows(500, "90%"), 0, 0, "no run covered a whole window of 5 min"),
+    ],
+)
+def test_clauses_by_time_count_the_stretches_that_runs_covered_whole(
+    clause: Clause, n: int, k: int, says: str, tmp_path: Path
+) -> None:
+    """Ten runs of three and a half minutes, all of whose requests fail in the third."""
+    span = {"phase": "calm", "start_ns": 0, "end_ns": 210 * S, "warmup": False}
+    lane = lane_of(contract_of(clause), requests=21, phase_spans=[span], end_ns=210 * S)
+    for number in range(1, 11):
+        rows = [
+            (
+                failed(Outcome.http_5xx, due=due)
+                if 120_000 <= due < 180_000
+                else answered(9, due=due)
+            )
+            for due in range(0, 210_000, 10_000)
+        ]
+        began = BEGAN + number * 3600 * S
+        facts: dict[str, Any] = {"run": f"r{number}", "ended_wall_ns": began + 211 * S}
+        run_of(tmp_path / f"{number:02}", rows, lane, started_wall_ns=began, **facts)
+    (found,) = judge_together(together(sorted(tmp_path.iterdir()))).clauses
+    assert (found.n, found.k) == (n, k)
+    assert found.reason.startswith(says)
+    assert found.unknown == (10 if clause.minutes == 5 else 0)
+    assert (found.verdict == "FAIL") == (k > 0)
 
 
 @pytest.mark.parametrize(

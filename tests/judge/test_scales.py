@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.judge.stats.scales import Layout, Weight, lay_out, limits, stand_in, weigh
+from bench.judge.stats.scales import Layout, Weight, lay_out, limits, stand_in, weigh, with_stand_in
 from bench.judge.stats.tail import clopper_pearson
 from bench.record.samples import Int
 
@@ -68,7 +68,8 @@ def test_a_spell_is_weighed_by_hand() -> None:
     assert found.v == pytest.approx((400 - 20 / 9) * price, rel=1e-9)
     joined = 19 - (math.log(20) + 0.57721566490153) / math.log(10.5)
     blocks = 20 - 20 / 30 - 2.2 * math.sqrt(20 / 30) - 1 - (2.2**2 - 1) / 6
-    assert found.w == pytest.approx(1 + 2 * max(joined, blocks), rel=1e-12)
+    assert found.spells == 1
+    assert found.w == pytest.approx(1 + 2 * (1 + 5 / 6) * max(joined, blocks), rel=1e-12)
 
 
 def test_rows_alone_are_worth_themselves() -> None:
@@ -80,8 +81,8 @@ def test_rows_alone_are_worth_themselves() -> None:
 
 def test_none_and_one_tell_nothing_of_how_they_come() -> None:
     layout = every_ms(400)
-    assert weigh(layout, rows(), 0.05) == Weight(0, 400, 0, 1, 30)
-    assert weigh(layout, rows(7), 0.05) == Weight(1, 400, 1, 1, 30)
+    assert weigh(layout, rows(), 0.05) == Weight(0, 400, 0, 1, 30, 0)
+    assert weigh(layout, rows(7), 0.05) == Weight(1, 400, 1, 1, 30, 1)
 
 
 def test_turns_of_a_session_are_one_event() -> None:
@@ -129,11 +130,27 @@ def test_the_stand_in_is_thinned_to_the_limit() -> None:
     assert stand_in(every_ms(3000), ~slow & slow, 0.01) == 1
 
 
+def test_of_few_spells_the_slowest_rows_are_asked_as_well() -> None:
+    """Two lone bad rows tell little, three do: with none expected in e^-3 = 5 % of runs. And the
+    further spell is up to twice as large the fewer were seen: by hand, of 2, 4 and 6 of ten rows.
+    """
+    far = [weigh(every_ms(900), np.arange(count) * 300, 0.05) for count in (1, 2, 3)]
+    assert [with_stand_in(each, 7).w for each in far] == [7, 7, 1]
+    for count, times in ((2, 2 / 3), (4, 1 / 3), (6, 0)):
+        bad = np.concatenate([np.arange(10) + 1500 * each for each in range(count)])
+        found = weigh(every_ms(9000), bad, 0.05)
+        joined = 9 - (math.log(10 * count) + np.euler_gamma) / math.log(10.5)
+        block = 10 * count / 30
+        above = 10 - block - 2.2 * math.sqrt(block) - 1 - (2.2**2 - 1) / 6
+        assert found.spells == pytest.approx(count)
+        assert found.w == pytest.approx(1 + 2 * (1 + times) * max(joined, above))
+
+
 def test_what_chance_joins_is_no_spell() -> None:
     """A pair adds neither variance nor a spell: three bad rows of 800, two of them neighbours, are
     worth three; so are the slowest rows where they come alone.
     """
-    assert weigh(every_ms(800), rows(100, 101, 600), 0.05) == Weight(3, 800, 3, 1, 30)
+    assert weigh(every_ms(800), rows(100, 101, 600), 0.05) == Weight(3, 800, 3, 1, 30, 9 / 5)
     assert stand_in(every_ms(800), np.arange(800) % 20 == 0, 0.01) == 1
 
 

@@ -509,6 +509,18 @@ def test_a_closed_loop_judges_no_contract(tmp_path: Path) -> None:
         assert "closed loop" in only(found)["reason"]
 
 
+def test_a_user_of_a_closed_loop_is_no_session(tmp_path: Path) -> None:
+    """Four users of 100 requests each are 400 requests, whose bound is scipy's; four sessions of
+    as many turns say nothing.
+    """
+    rows = [answered(5, session=row % 4) for row in range(400)]
+    loop = only(judged(tmp_path / "loop", rows, uptime(), lane={"closed_loop": True}))
+    turns = only(judged(tmp_path / "turns", rows, uptime()))
+    exact = float(scipy_stats.beta.ppf(0.95, 1, 400))
+    assert loop["p_limits"] == [0, pytest.approx(exact, rel=1e-6)]
+    assert (turns["p_limits"], turns["open_cause"]) == ([0, 1], "few_blocks")
+
+
 def test_a_reported_clause_decides_nothing(tmp_path: Path) -> None:
     """report_only clauses are shown with their numbers; alone they leave the run without a
     verdict.

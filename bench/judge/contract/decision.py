@@ -169,7 +169,8 @@ def sentence(
     return f"{seen}; {judged.fails:,} or more show that over {share} are"
 
 
-def _unit(clause: Clause) -> str:
+def unit_of(clause: Clause) -> str:
+    """What it counts."""
     if not clause.by_time:
         return "requests"
     return "minutes" if clause.window is None else "windows"
@@ -177,7 +178,7 @@ def _unit(clause: Clause) -> str:
 
 def _were_bad(clause: Clause) -> str:
     """`requests were slow or failed`, `windows were over the limit`."""
-    unit = _unit(clause)
+    unit = unit_of(clause)
     if not clause.by_time:
         broke = clause.kind.broke
         return f"{unit} {broke if broke == 'failed' else f'were {broke}'}"
@@ -217,7 +218,7 @@ def _undecided(judged: Judged, clause: Clause, seen: str, clustered: bool) -> st
         )
     if not judged.bad and not judged.unknown:
         kept = show_share(1 - clause.allowed_share)
-        return f"No {_unit(clause)[:-1]} {_was_bad(clause)}, but {judged.n:,} cannot prove {kept}"
+        return f"No {unit_of(clause)[:-1]} {_was_bad(clause)}, but {judged.n:,} cannot prove {kept}"
     if judged.allowed < 0:
         return f"{seen}. Even with none, so few cannot prove it"
     most = f"{seen}. {judged.allowed:,} or fewer would be PASS"
@@ -239,7 +240,7 @@ def _more(judged: Judged, clause: Clause) -> str:
         return "Running it again would probably decide"
     if not judged.bad and not judged.unknown and judged.cause != "few_blocks":
         return f"{judged.needed:,} can"
-    return f"About {judged.needed:,} {_unit(clause)} in all would decide"
+    return f"About {judged.needed:,} {unit_of(clause)} in all would decide"
 
 
 def beside_silent(

@@ -32,8 +32,10 @@ def judge_requests(
     clause: Clause,
     alpha: float,
     pass_alpha: float | None = None,
+    *,
+    closed_loop: bool = False,
 ) -> Found:
-    trials = trials_of(columns, counts)
+    trials = trials_of(columns, counts, closed_loop=closed_loop)
     judged = judge_trials(trials, clause.allowed_share, alpha, pass_alpha)
     numbers: Numbers = {
         "unit": METRICS[clause.metric].unit,
@@ -78,12 +80,16 @@ def _steadiness(
     )
 
 
-def trials_of(columns: Columns, counts: Tally) -> Trials:
-    """The rows of a clause, as they are judged."""
-    sessions = columns.schedule["session"][counts.rows].astype(np.int64)
-    alone = sessions < 0
-    if alone.any():
-        sessions = np.where(alone, -1 - np.arange(counts.n), sessions)
+def trials_of(columns: Columns, counts: Tally, *, closed_loop: bool = False) -> Trials:
+    """The rows of a clause, as they are judged. A user of a closed loop is no session: it only asks
+    again once answered, and its requests have nothing in common.
+    """
+    sessions = None
+    if not closed_loop:
+        sessions = columns.schedule["session"][counts.rows].astype(np.int64)
+        alone = sessions < 0
+        if alone.any():
+            sessions = np.where(alone, -1 - np.arange(counts.n), sessions)
     values = None
     if counts.values_ns is None:
         took = latency_ns(columns.samples, "e2e")[counts.rows]

@@ -65,7 +65,7 @@ class Found:
     note: str | None
 
 
-class _Units(NamedTuple):
+class Units(NamedTuple):
     """What each counted unit lost: of what is known, and with what is unknown good or bad."""
 
     found: Attained
@@ -89,22 +89,12 @@ def judge_spans(
     `pass_alpha` for PASS.
     """
     pass_alpha = alpha if pass_alpha is None else pass_alpha
-    table, start_ns = _whole_units(counts, clause, lane)
-    if table is None:
-        unit = "minute" if clause.window is None else f"window of {show_duration(clause.unit_ns)}"
-        note = f"the run covered no whole {unit}" if counts.n else None
+    units = units_of(columns, counts, clause, lane)
+    if units is None:
+        note = f"the run covered no {whole_unit(clause)}" if counts.n else None
         return Found(Judged(), 1.0, _numbers(None, Judged()), note)
-    if clause.phase is not None:
-        clause = clause.model_copy(
-            update={"empty": "excluded"}
-        )  # the minutes of other phases are not up
-    units = _units(columns, counts, table, start_ns, clause)
     p0, whole = clause.allowed_share, not clause.kind.partial
-    further = 1.0
-    if clause.kind.outages:
-        further = max(clause.assumed_outage / clause.unit_ns, further)
-    elif units.worst.sum() <= 1:
-        further = stand_in(lay_out(np.arange(len(units.slow))), units.slow, p0)
+    further = further_of(units, clause)
     judged = judge_stretches(
         Stretches(units.best, further, whole),
         Stretches(units.worst, further, whole),
@@ -124,13 +114,41 @@ def judge_spans(
     return dataclasses.replace(found, note=found.note or _limits_in_words(found, clause))
 
 
+def whole_unit(clause: Clause) -> str:
+    """What a run must cover to say something of the clause."""
+    if clause.window is None:
+        return "whole minute"
+    return f"whole window of {show_duration(clause.unit_ns)}"
+
+
+def further_of(units: Units, clause: Clause) -> float:
+    """Units of a spell to allow for, whatever was seen."""
+    if clause.kind.outages:
+        return max(clause.assumed_outage / clause.unit_ns, 1.0)
+    if units.worst.sum() > 1:
+        return 1.0
+    return stand_in(lay_out(np.arange(len(units.slow))), units.slow, clause.allowed_share)
+
+
+def units_of(columns: Columns, counts: Tally, clause: Clause, lane: LaneRecord) -> Units | None:
+    """What each whole unit of the run lost; None where the run has none."""
+    table, start_ns = _whole_units(counts, clause, lane)
+    if table is None:
+        return None
+    if clause.phase is not None:
+        clause = clause.model_copy(
+            update={"empty": "excluded"}
+        )  # the minutes of other phases are not up
+    return _units(columns, counts, table, start_ns, clause)
+
+
 def _units(
     columns: Columns,
     counts: Tally,
     table: Minutes,
     start_ns: int,
     clause: Clause,
-) -> _Units:
+) -> Units:
     counted = _counted(table, clause)
     if clause.kind.by_means(clause) and counts.values_ns is not None:
         values = in_own_unit(columns.samples[counts.rows], clause, counts.values_ns)
@@ -146,7 +164,7 @@ def _units(
     at_ns = start_ns + np.flatnonzero(counted) * clause.unit_ns
     share = share[counted]
     slow = share > (np.quantile(share, 0.95, method="inverted_cdf") if len(share) else 0)
-    return _Units(
+    return Units(
         dataclasses.replace(found, observed_units=len(at_ns)),
         best[counted],
         worst[counted],
@@ -246,7 +264,7 @@ def _outwards(share: float, way: Callable[[float], int]) -> str:
 
 def _by_time(
     judgement: Found,
-    units: _Units,
+    units: Units,
     clause: Clause,
     contract: Contract,
     pass_alpha: float,

@@ -323,7 +323,9 @@ def _judged(of: _Judging, clause: Clause, counts: Tally, alpha: float | None = N
     alpha = of.alpha if alpha is None else alpha
     if clause.by_time:
         return judge_spans(of.columns, counts, clause, of.contract, of.lane, alpha, of.pass_alpha)
-    return judge_requests(of.columns, counts, clause, alpha, of.pass_alpha)
+    return judge_requests(
+        of.columns, counts, clause, alpha, of.pass_alpha, closed_loop=of.lane.closed_loop
+    )
 
 
 def _decided(

@@ -8,6 +8,7 @@ was not valid nothing counts, and it says so.
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 
@@ -25,8 +26,9 @@ from bench.judge.fitness import fitness
 from bench.judge.health import Health
 from bench.judge.left_out import facts_of
 from bench.judge.reached import came_to
+from bench.judge.runs.lost import Lost, lost_of
 from bench.judge.runs.together import Sent
-from bench.judge.stats.scales import Layout, Weight, lay_out, weigh
+from bench.judge.stats.scales import Layout, Weight, lay_out, stand_in, weigh
 from bench.metrics import FROM_DUE
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
@@ -61,6 +63,28 @@ class Counted:
         """What these rows are worth, were they the bad ones."""
         return weigh(self.layout, np.flatnonzero(bad), alpha)
 
+    def at_best(self, alpha: float) -> Weight:
+        """With unknown rows good."""
+        return self.weight(self.bad, alpha)
+
+    def at_worst(self, alpha: float) -> Weight:
+        """With unknown rows bad."""
+        return self.weight(self.bad | self.unknown, alpha)
+
+    def spell(self, p0: Fraction) -> float:
+        """Rows of a spell that may come where few were seen, by how the slowest rows come."""
+        return stand_in(self.layout, self.slow, p0)
+
+    @property
+    def one(self) -> float:
+        """What one event loses."""
+        return 1.0
+
+    @property
+    def least(self) -> float:
+        """Rows of the spell to allow for, whatever was seen."""
+        return 1.0
+
     def where(self, keep: Bool) -> Counted:
         """Those of its rows that `keep` selects."""
         at_ns = self.at_ns[keep]
@@ -82,6 +106,8 @@ class ClauseRows:
     """A clause in one run."""
 
     counted: Counted
+    #: of a clause about stretches of time; None where the run covered none whole
+    lost: Lost | None
     #: answers that do not say which tier served them; None where all do
     unnamed: Bool | None
     #: the same with the harness's own lateness taken out, where that may have caused a breach
@@ -150,6 +176,7 @@ class _Lane:
             blameless = self._counted(tally(self.columns, clause, classes, keep, "blameless"))
         return ClauseRows(
             self._counted(counts),
+            lost_of(self.name, self.columns, counts, clause, self.lane) if clause.by_time else None,
             None if silent is None else silent[counts.rows],
             blameless,
             missing or served_elsewhere(self.contract, counts),
@@ -157,7 +184,7 @@ class _Lane:
 
     def _counted(self, counts: Tally) -> Counted:
         sessions = self.columns.schedule["session"][counts.rows].astype(np.int64)
-        known = sessions if (sessions >= 0).all() else None
+        known = sessions if (sessions >= 0).all() and not self.lane.closed_loop else None
         return Counted(
             self.name,
             counts.at_ns,

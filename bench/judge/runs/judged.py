@@ -18,8 +18,11 @@ import numpy as np
 
 from bench.clock import utc_text
 from bench.errors import ExitCode, UserError
+from bench.judge.contract.decision import unit_of
+from bench.judge.contract.spans import whole_unit
 from bench.judge.contract.together import agreeing
 from bench.judge.runs.counted import ClauseRows, Counted, RunRows, read_rows
+from bench.judge.runs.lost import Lost
 from bench.judge.runs.rule import LEAST_RUNS, Rule, reason_of
 from bench.judge.runs.together import Together, length_s
 from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
@@ -145,7 +148,7 @@ class _Judging:
 
     def verdict(self, found: Sequence[ClauseRows]) -> ClauseVerdict:
         """The record; `found` are the runs that count."""
-        counted = [each.counted for each in found if each.counted.n]
+        counted = self._counted(found)
         rule = self._rule(counted)
         outcome, cause, reason = self._decided(found, rule)
         clause = self.clause
@@ -156,7 +159,7 @@ class _Judging:
         seconds = [length_s(run.sent) for run in self.kept]
         return ClauseVerdict(
             **self._names(),
-            unit=METRICS[clause.metric].unit,
+            unit="share" if clause.by_time else METRICS[clause.metric].unit,
             measured=measured,
             bound=bound,
             interval=bound,
@@ -183,12 +186,18 @@ class _Judging:
             reason=reason,
             needed_n=None,
             open_cause=cause if outcome == "INCONCLUSIVE" else None,
-            scope=self._scope(n),
+            scope=self._scope(sum(each.counted.n for each in found)),
             between=self._between(counted, rule),
         )
 
-    def _rule(self, counted: Sequence[Counted]) -> Rule:
-        return Rule(counted, self.clause.allowed_share, self.alpha)
+    def _counted(self, found: Sequence[ClauseRows]) -> list[Counted | Lost]:
+        """The runs that have something of it."""
+        if self.clause.by_time:
+            return [each.lost for each in found if each.lost is not None]
+        return [each.counted for each in found if each.counted.n]
+
+    def _rule(self, counted: Sequence[Counted | Lost]) -> Rule:
+        return Rule(counted, self.clause.allowed_share, self.alpha, unit_of(self.clause))
 
     def _decided(
         self, found: Sequence[ClauseRows], rule: Rule
@@ -199,17 +208,14 @@ class _Judging:
         if self.lane.closed_loop:
             why = "a closed loop slows down with the server: not valid for an SLA verdict"
             return "INCONCLUSIVE", "harness", why
-        if self.clause.by_time:
-            why = (
-                "it counts stretches of time, and runs at random times see few of them whole: a"
-                " watch or a full log judges it"
-            )
-            return "INCONCLUSIVE", "harness", why
         why_not = next((each.why_not for each in found if each.why_not), None)
         if why_not is not None:
             return "INCONCLUSIVE", "harness", why_not
         if not self.kept:
             return "INCONCLUSIVE", "harness", "of no run the harness was valid"
+        if not rule.runs and any(each.counted.n for each in found):
+            why = f"no run covered a {whole_unit(self.clause)} that counts"
+            return "INCONCLUSIVE", "few_rows", why
         if not rule.runs:
             return "INCONCLUSIVE", "few_rows", "no rows: nothing can be said"
         reason = reason_of(rule)
@@ -224,6 +230,8 @@ class _Judging:
             return None
         failed = rule.outcome == "FAIL"
         unnamed = sum(int(each.unnamed.sum()) for each in found if each.unnamed is not None)
+        if unnamed and self.clause.by_time:
+            return f"{unnamed:,} answers do not say which tier served them, and may decide it"
         if unnamed:
             again = [
                 each.counted.where(~(each.unnamed & (each.counted.bad == failed)))
@@ -261,11 +269,18 @@ class _Judging:
             "report_only": clause.report_only,
         }
 
-    def _measured(self, counted: Sequence[Counted], rule: Rule) -> tuple[float | None, Interval]:
+    def _measured(
+        self, runs: Sequence[Counted | Lost], rule: Rule
+    ) -> tuple[float | None, Interval]:
         """The statistic over all rows, and its bound, in the clause's unit."""
-        if not counted or self.clause.by_time:
+        if not runs:
             return None, (None, None)
+        if self.clause.by_time:
+            low, high = rule.share_limits
+            kept = [run.kept * run.n for run in runs if isinstance(run, Lost)]
+            return sum(kept) / sum(run.n for run in runs), (1 - high, 1 - low)
         rising = self.clause.rising
+        counted = [run for run in runs if isinstance(run, Counted)]
         if counted[0].values_ns is None:
             low, high = rule.share_limits
             known = sum(run.n - int(run.unknown.sum()) for run in counted)
@@ -315,7 +330,7 @@ class _Judging:
             }
         )
 
-    def _between(self, counted: Sequence[Counted], rule: Rule) -> BetweenRuns:
+    def _between(self, counted: Sequence[Counted | Lost], rule: Rule) -> BetweenRuns:
         p0 = self.clause.allowed_share
         pooled = rule.at_best if counted else None
         broke = pooled is not None and pooled.weight.y > 0

@@ -23,13 +23,22 @@ from typing import Literal
 import numpy as np
 
 from bench.judge.runs.counted import Counted
+from bench.judge.runs.lost import Lost
 from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
-from bench.judge.stats.scales import FURTHER, WORST_BY_CHANCE, Weight, p_fail, price, stand_in
+from bench.judge.stats.scales import (
+    FEW_SPELLS,
+    FURTHER,
+    WORST_BY_CHANCE,
+    Weight,
+    p_fail,
+    price,
+    scarcity,
+)
 from bench.record.samples import Bool, Int
 from bench.units import show_share
 
-#: Fewer runs decide nothing.
-LEAST_RUNS = 10
+#: Fewer runs decide nothing; fewer than the latter tell little of how bad a further one may be.
+LEAST_RUNS, ENOUGH_RUNS = 10, 20
 
 
 @dataclass(frozen=True)
@@ -44,9 +53,9 @@ class Pooled:
     worst: int
 
 
-def pool(runs: Sequence[Weight], alpha: float, spell: float = 1.0) -> Pooled:
+def pool(runs: Sequence[Weight], alpha: float, spell: float = 1.0, one: float = 1.0) -> Pooled:
     """Runs of unequal size too; `runs` has one at least, and each has rows. `spell`: rows of a
-    further spell, where one row at most was bad.
+    further spell at least; `one`: what one event loses.
     """
     bad = np.array([run.y for run in runs])
     rows = np.array([run.n for run in runs])
@@ -56,10 +65,9 @@ def pool(runs: Sequence[Weight], alpha: float, spell: float = 1.0) -> Pooled:
     inside = sum(run.v for run in runs)
     between = count / (count - 1) * float(left @ left) if count > 1 else 0.0
     v = max(inside, between * price(count, alpha)) if count > 1 else inside
-    above = left - WORST_BY_CHANCE * np.sqrt(share)
-    w = 1 + FURTHER * max(float(above.max()) - 1, 0.0)
-    if y <= 1:  # one tells nothing of how they come
-        w = max(w, spell)
+    above = left - WORST_BY_CHANCE * np.sqrt(share * one) - one
+    w = one + FURTHER * (1 + scarcity(count, ENOUGH_RUNS)) * max(float(above.max()), 0.0)
+    w = max(w, spell)
     known = count > 1 and y > 1
     return Pooled(
         Weight(y, n, v, w, count),
@@ -76,21 +84,33 @@ Which = Callable[[Counted], Bool]
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """One clause over several runs, each with rows."""
+    """One clause over several runs, each with rows (or whole stretches of time)."""
 
-    runs: Sequence[Counted]
+    runs: Sequence[Counted | Lost]
     p0: Fraction
     alpha: float
+    #: what is counted
+    unit: str = "requests"
 
     @cached_property
     def at_best(self) -> Pooled:
         """With unknown rows good."""
-        return self._pooled(lambda run: run.bad)
+        return self._together([run.at_best(self.alpha) for run in self.runs])
 
     @cached_property
     def at_worst(self) -> Pooled:
         """With unknown rows bad."""
-        return self._pooled(lambda run: run.bad | run.unknown)
+        return self._together([run.at_worst(self.alpha) for run in self.runs])
+
+    @cached_property
+    def least_share(self) -> float:
+        """The share that runs of this length disprove if they meet no spell of the length to allow
+        for; 0 where single rows are all that there is.
+        """
+        least = max(run.least for run in self.runs)
+        if least <= 1:
+            return 0.0
+        return min(1.0, least * math.log(1 / self.alpha) / sum(run.n for run in self.runs))
 
     @cached_property
     def outcome(self) -> Outcome:
@@ -107,6 +127,8 @@ class Rule:
         if self._passes(self.at_best) or self._fails(self.at_worst):
             return "unknown_rows"
         weight = self.at_worst.weight
+        if self.least_share > self.p0:
+            return "few_rows"
         if not dataclasses.replace(weight, y=0.0, v=0.0).passes(self.p0, self.alpha):
             single = dataclasses.replace(weight, y=0.0, v=0.0, w=1.0)
             return "worst_block" if single.passes(self.p0, self.alpha) else "few_rows"
@@ -124,7 +146,7 @@ class Rule:
         if len(self.runs) < LEAST_RUNS:
             return 0.0, 1.0
         low = self.at_best.weight.limits(self.alpha).lower
-        return low, self.at_worst.weight.limits(self.alpha).upper
+        return low, max(self.at_worst.weight.limits(self.alpha).upper, self.least_share)
 
     def value_limits(self, limit_ns: int) -> tuple[int | None, int | None]:
         """(highest value that the quantile is above, lowest that it is within), in ns; None where
@@ -132,7 +154,7 @@ class Rule:
         """
         if len(self.runs) < LEAST_RUNS:
             return None, None
-        values = np.unique(np.concatenate([_of(run) for run in self.runs]))
+        values = np.unique(np.concatenate([_of(run) for run in self._of_requests]))
         values = values[values != OVER_ANY_LIMIT_NS]
         kept = int(np.searchsorted(values, limit_ns, "right"))
         # on the side of the limit that the outcome says: the search trusts the rule to be monotone
@@ -157,20 +179,30 @@ class Rule:
         return self._fails(self._pooled(lambda run: (_of(run) >= value_ns) & ~run.unknown))
 
     def _passes(self, pooled: Pooled) -> bool:
-        return len(self.runs) >= LEAST_RUNS and pooled.weight.passes(self.p0, self.alpha)
+        if len(self.runs) < LEAST_RUNS or self.least_share > self.p0:
+            return False
+        return pooled.weight.passes(self.p0, self.alpha)
 
     def _fails(self, pooled: Pooled) -> bool:
         return len(self.runs) >= LEAST_RUNS and pooled.weight.fails(self.p0, self.alpha)
 
+    @property
+    def _of_requests(self) -> list[Counted]:
+        return [run for run in self.runs if isinstance(run, Counted)]
+
     def _pooled(self, which: Which) -> Pooled:
-        weights = [run.weight(which(run), self.alpha) for run in self.runs]
-        few = sum(weight.y for weight in weights) <= 1
-        return pool(weights, self.alpha, self._spell if few else 1.0)
+        return self._together([run.weight(which(run), self.alpha) for run in self._of_requests])
+
+    def _together(self, weights: Sequence[Weight]) -> Pooled:
+        few = sum(weight.spells for weight in weights) < FEW_SPELLS
+        least = max(run.least for run in self.runs)
+        one = max(run.one for run in self.runs)
+        return pool(weights, self.alpha, max(self._spell, least) if few else least, one)
 
     @cached_property
     def _spell(self) -> float:
-        """Rows of a spell that may come, by how the slowest rows of each run come."""
-        return max(stand_in(run.layout, run.slow, self.p0) for run in self.runs)
+        """Rows of a spell that may come where few were seen."""
+        return max(run.spell(self.p0) for run in self.runs)
 
 
 def _of(run: Counted) -> Int:
@@ -197,10 +229,13 @@ _MOST_TIMES = 100
 
 def reason_of(rule: Rule) -> str:
     """`12 of 4,210 requests in 12 runs broke it; at most 0.61 % may, 95 % sure`."""
-    weight = rule.at_best.weight
-    n, bad = int(weight.n), int(weight.y)
-    unknown = int(rule.at_worst.weight.y) - bad
-    seen = f"{bad:,} of {n:,} requests in {len(rule.runs)} runs broke it"
+    n, bad, unknown = (
+        sum(each)
+        for each in zip(
+            *((run.n, int(run.bad.sum()), int(run.unknown.sum())) for run in rule.runs), strict=True
+        )
+    )
+    seen = f"{bad:,} of {n:,} {rule.unit} in {len(rule.runs)} runs broke it"
     if unknown:
         seen += f", {unknown:,} more were cut off"
     low, high = rule.share_limits
@@ -218,7 +253,7 @@ def _open(rule: Rule) -> str:
     low, high = rule.share_limits
     between = f"that is {show_share(low)} to {show_share(high)} of all, and {show_share(rule.p0)}"
     why = {
-        "few_rows": "too few requests to prove it even if none had broken it",
+        "few_rows": f"too few {rule.unit} to prove it even if none had broken it",
         "worst_block": "one more run like the worst would break it",
         "unknown_rows": "what became of those cut off would decide it",
     }.get(rule.cause)
@@ -250,7 +285,9 @@ def _would_decide(rule: Rule, runs: int) -> bool:
     at_worst, at_best = (
         _of_so_many(pooled.weight, len(rule.runs), runs) for pooled in (rule.at_worst, rule.at_best)
     )
-    return at_worst.passes(rule.p0, rule.alpha) or at_best.fails(rule.p0, rule.alpha)
+    long_enough = rule.least_share * len(rule.runs) <= float(rule.p0) * runs
+    passes = long_enough and at_worst.passes(rule.p0, rule.alpha)
+    return passes or at_best.fails(rule.p0, rule.alpha)
 
 
 def _of_so_many(weight: Weight, seen: int, runs: int) -> Weight:

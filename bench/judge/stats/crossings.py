@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bench.judge.stats.scales import Layout, Weight, weigh
+from bench.judge.stats.scales import Layout, Weight, weigh, with_stand_in
 from bench.record.samples import Int
 
 #: The error of PASS, and of FAIL.
@@ -76,7 +76,7 @@ class Tail:
 
 
 def lowest_passing(tail: Tail, p0: Fraction, alpha: float, spell: float) -> Crossing:
-    """The lowest limit that the rule passes. `spell`: of a further spell, where one row at most is
+    """The lowest limit that the rule passes. `spell`: of a further spell, where few spells are
     above.
     """
 
@@ -84,10 +84,7 @@ def lowest_passing(tail: Tail, p0: Fraction, alpha: float, spell: float) -> Cros
         limit = tail.largest(count + 1)
         if limit == OVER_ANY_LIMIT_NS:
             return False
-        weight = tail.weight(limit, alpha)
-        if weight.y <= 1:
-            weight = with_stand_in(weight, spell)
-        return weight.passes(p0, alpha)
+        return with_stand_in(tail.weight(limit, alpha), spell).passes(p0, alpha)
 
     allowance = min(math.floor(p0 * tail.layout.n), len(tail.rows) - 1)
     found = _first(passes, _downwards(allowance, tail.layout.n), allowance + 1)
@@ -133,11 +130,6 @@ def crossings(
     if failing.count > layout.n and most < layout.n:
         failing = highest_failing(Tail.of(layout, values[1], layout.n), p0, fail_alpha)
     return passing, failing
-
-
-def with_stand_in(weight: Weight, spell: float) -> Weight:
-    """The weight, if a spell may be as large as the stand-in's."""
-    return Weight(weight.y, weight.n, weight.v, max(weight.w, spell), weight.clusters)
 
 
 def _first(holds: Callable[[int], bool], counts: Iterator[int], before: int) -> int | None:

@@ -19,8 +19,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bench.judge.stats.binomial import first
-from bench.judge.stats.crossings import Alphas, crossings, with_stand_in
+from bench.judge.stats.crossings import Alphas, crossings
 from bench.judge.stats.scales import (
+    FEW_SPELLS,
     FINEST,
     LEAST_TO_FAIL,
     LEAST_TO_PASS,
@@ -30,6 +31,7 @@ from bench.judge.stats.scales import (
     stand_in,
     variances,
     weigh,
+    with_stand_in,
 )
 from bench.judge.stats.tail import MAX_N, Limits
 from bench.record.samples import Bool, Int
@@ -127,7 +129,7 @@ class _Evidence(NamedTuple):
     #: numbers of the rows that are bad, and bad or unknown
     bad: Int
     maybe: Int
-    #: of a further spell where one row at most is bad
+    #: of a further spell where few were seen
     spell: float
     p0: Fraction
 
@@ -149,9 +151,10 @@ def judge_trials(
     bad = np.flatnonzero(trials.bad)
     maybe = np.flatnonzero(trials.bad | trials.unknown) if trials.unknown.any() else bad
     seen = _Evidence(layout, bad, maybe, stand_in(layout, trials.proxy, p0), p0)
-    best = worst = _weight(seen, bad, alpha)
+    seen_worst = weigh(layout, maybe, pass_alpha)
+    best = worst = with_stand_in(seen_worst, seen.spell)
     if maybe is not bad or pass_alpha != alpha:
-        worst = _weight(seen, maybe, pass_alpha)
+        best = with_stand_in(weigh(layout, bad, alpha), seen.spell)
     bound: tuple[int | None, int | None] = None, None
     if trials.values is None:
         passes, fails = worst.passes(p0, pass_alpha), best.fails(p0, alpha)
@@ -167,7 +170,7 @@ def judge_trials(
         outcome, cause = "FAIL", "too_many"
     else:
         cause = _undecided(seen, best, worst, (pass_alpha, alpha))
-    limits = _agreeing(Limits(best.lower(alpha), _upper(seen, worst, pass_alpha)), outcome, p0)
+    limits = _agreeing(Limits(best.lower(alpha), _upper(seen, seen_worst, pass_alpha)), outcome, p0)
     deff = best.design_effect
     return Judged(
         outcome,
@@ -189,17 +192,6 @@ def judge_trials(
         min(_p_fail(seen, alpha), math.nextafter(alpha, 0)) if outcome == "FAIL" else 1.0,
         bound,
     )
-
-
-def p_value_fail(trials: Trials, p0: Fraction) -> float:
-    """The smallest alpha at which these rows alone would say FAIL; 1 from one half on, never below
-    LEAST_P.
-    """
-    if len(trials.at_ns) == 0:
-        return 1.0
-    bad = np.flatnonzero(trials.bad)
-    layout = lay_out(trials.at_ns, trials.sessions)
-    return _p_fail(_Evidence(layout, bad, bad, 1.0, p0), 0.499)
 
 
 def _p_fail(seen: _Evidence, most: float) -> float:
@@ -224,11 +216,6 @@ def _p_fail(seen: _Evidence, most: float) -> float:
     return math.exp(high)
 
 
-def _weight(seen: _Evidence, rows: Int, alpha: float) -> Weight:
-    weight = weigh(seen.layout, rows, alpha)
-    return with_stand_in(weight, seen.spell) if weight.y <= 1 else weight
-
-
 def _undecided(seen: _Evidence, best: Weight, worst: Weight, alphas: Alphas) -> Cause:
     n, p0 = seen.layout.n, seen.p0
     pass_alpha, fail_alpha = alphas
@@ -249,14 +236,14 @@ def _undecided(seen: _Evidence, best: Weight, worst: Weight, alphas: Alphas) -> 
 
 def _upper(seen: _Evidence, weight: Weight, alpha: float) -> float:
     """With a stand-in that is thinned to the limit it is the smallest p0 that would pass."""
-    if weight.y > 1 or seen.spell <= 1:
+    if weight.spells >= FEW_SPELLS or seen.spell <= 1:
         return weight.upper(alpha)
     thinned = (seen.spell - 1) / float(seen.p0)
     low, high = -50.0, 0.0
     for _ in range(40):
         middle = (low + high) / 2
         spell = 1 + thinned * min(math.exp(middle), float(seen.p0))
-        if with_stand_in(replace(weight, w=1.0), spell).passes(math.exp(middle), alpha):
+        if with_stand_in(weight, spell).passes(math.exp(middle), alpha):
             high = middle
         else:
             low = middle

@@ -40,8 +40,12 @@ JOINED_BY_CHANCE, PAIR = 10.5, 2
 #: where counts are small (Cornish and Fisher's term for a Poisson count).
 WORST_BY_CHANCE = 2.2
 SKEWNESS = (WORST_BY_CHANCE**2 - 1) / 6
-#: A spell that has not come yet may be so many times the largest that was seen.
-FURTHER = 2
+#: A spell that has not come yet may be so many times the largest that was seen, and up to twice as
+#: much where fewer than so many spells tell how large they are.
+FURTHER, ENOUGH_SPELLS = 2, 6
+#: Of fewer spells the run's slowest rows are asked as well: ln 20, for of so many that are to be
+#: expected one run in twenty has none.
+FEW_SPELLS = 3
 #: So many sessions that have not come yet must be feared beside those that went bad: ln 20.
 UNSEEN_SESSIONS = 3
 #: A spell of fewer rows that only the slowest rows tell of is chance.
@@ -58,8 +62,9 @@ class Layout:
     block: npt.NDArray[np.uint8]
     #: rows a block
     rows: Int
-    #: 0 to its count, a row; None where each row is a session of its own
+    #: its number, a row; None where each row is a session of its own
     session: Int | None = None
+    #: rows of each number
     session_rows: Int | None = None
     #: watched time of a block
     block_ns: int = 0
@@ -94,6 +99,8 @@ class Weight:
     #: rows of a further spell
     w: float
     clusters: float = math.inf
+    #: of equal size, that what was lost came in
+    spells: float = math.inf
 
     def limits(self, alpha: float) -> Limits:
         """One-sided limits of the share; 0 and 1 where too few clusters give none."""
@@ -152,7 +159,11 @@ def lay_out(at_ns: Int, sessions: Int | None = None) -> Layout:
     alone = Layout(block, rows, block_ns=math.ceil(length))
     if sessions is None or not _any_twice(sessions):
         return alone
-    codes = np.unique(sessions, return_inverse=True)[1]
+    low = int(sessions.min())
+    if int(sessions.max()) - low < 4 * len(sessions):  # else numbers without rows cost more
+        codes = sessions - low
+    else:
+        codes = np.unique(sessions, return_inverse=True)[1]
     return replace(alone, session=codes, session_rows=np.bincount(codes))
 
 
@@ -178,10 +189,13 @@ def weigh(
     y = float(len(bad) if loss is None else loss.sum())
     if len(bad) < 2:  # one tells nothing of how they come
         one = 1.0 if loss is None or not y else y
-        return Weight(y, layout.n, y if loss is None else y * y, one, layout.clusters)
+        v = y if loss is None else y * y
+        return Weight(y, layout.n, v, one, layout.clusters, len(bad))
     v = variances(layout, bad, loss).at(alpha)
-    w = _spell(layout, bad, loss) if spells else 1.0
-    return Weight(y, layout.n, v, w, layout.clusters)
+    if not spells:
+        return Weight(y, layout.n, v, 1.0, layout.clusters)
+    further, seen = _spell(layout, bad, loss)
+    return Weight(y, layout.n, v, further, layout.clusters, seen)
 
 
 @dataclass(frozen=True)
@@ -213,9 +227,8 @@ def variances(layout: Layout, bad: Int, loss: Float | None = None) -> Variances:
                 lost.reshape(scale, -1).sum(axis=1), here, share, float(np.count_nonzero(here)), one
             )
         )
-    if layout.session is not None and layout.session_rows is not None:
-        lost = np.bincount(layout.session[bad], loss, len(layout.session_rows))
-        seen.append(_variance(lost, layout.session_rows, share, layout.sessions_worth, one))
+    if layout.session is not None:
+        seen.append(_variance_of_sessions(layout, bad, loss, one))
     return Variances(single, tuple(each for each in seen if each[0] > 1))
 
 
@@ -229,6 +242,23 @@ def _variance(
     return clusters, clusters / max(clusters - 1, 1e-9) * (float(left @ left) - 2 * one * one)
 
 
+def _variance_of_sessions(
+    layout: Layout, bad: Int, loss: Float | None, one: float
+) -> tuple[float, float]:
+    """As `_variance` of as many clusters as the sessions are worth: the square multiplied out, so
+    that only sessions with bad rows cost time.
+    """
+    assert layout.session is not None and layout.session_rows is not None  # noqa: PT018
+    struck = layout.session[bad]
+    lost = np.bincount(struck, loss)
+    rows = layout.session_rows[struck]
+    share = float(lost.sum()) / layout.n
+    together = float(rows.sum() if loss is None else rows @ loss)
+    clusters = layout.sessions_worth
+    squares = float(lost @ lost) - 2 * share * together + share**2 * layout.n**2 / clusters
+    return clusters, clusters / max(clusters - 1, 1e-9) * (squares - 2 * one * one)
+
+
 @lru_cache(maxsize=256)
 def price(clusters: float, alpha: float) -> float:
     """What a variance seen in so few clusters costs: Student's quantile over the normal one,
@@ -237,17 +267,18 @@ def price(clusters: float, alpha: float) -> float:
     return (student_t_quantile(alpha, clusters - 1) / -NormalDist().inv_cdf(alpha)) ** 2
 
 
-def _spell(layout: Layout, bad: Int, loss: Float | None) -> float:
-    """Rows (or loss) of a further spell: one, and twice what the largest seen has above chance; a
-    further session.
+def _spell(layout: Layout, bad: Int, loss: Float | None) -> tuple[float, float]:
+    """(rows or loss of a further spell, spells of equal size that were seen). The former is one,
+    and a multiple of what the largest seen has above chance; or a further session.
     """
     n, count = layout.n, len(bad)
-    excess = 0.0
+    excess, seen = 0.0, float(count)
     one = 1.0 if loss is None else float(loss.max())
     if NEAR * n > count:  # else no row is near another
         ends = np.flatnonzero(np.append(np.diff(bad) >= NEAR * n / count, True)) + 1
         lengths = np.diff(ends, prepend=0)
         longest = int(np.argmax(lengths))
+        seen = count**2 / float(lengths @ lengths)
         if lengths[longest] > PAIR:  # by chance the longest of so many geometric runs, in the mean
             chance = (math.log(count) + np.euler_gamma) / math.log(JOINED_BY_CHANCE)
             excess = max(0.0, float(lengths[longest]) - 1 - chance)
@@ -256,11 +287,17 @@ def _spell(layout: Layout, bad: Int, loss: Float | None) -> float:
     lost = np.bincount(layout.block[bad], loss, FINEST)
     mean = layout.rows * (float(lost.sum()) / n)
     above = lost - mean - WORST_BY_CHANCE * np.sqrt(mean * one) - (1 + SKEWNESS) * one
-    spell = one + FURTHER * max(excess, float(above.max()))
+    spell = one + FURTHER * (1 + scarcity(seen)) * max(excess, float(above.max()))
     if layout.session is not None:
         by_session = np.bincount(layout.session[bad], loss)
-        spell = max(spell, _further_session(by_session[by_session > 0], one))
-    return spell
+        spell = max(spell, _further_session(by_session, one))
+        seen = min(seen, float(by_session.sum()) ** 2 / float(by_session @ by_session))
+    return spell, seen
+
+
+def scarcity(spells: float, enough: float = ENOUGH_SPELLS) -> float:
+    """1 where no spell was seen, and 0 where enough were to tell how large they are."""
+    return max(0.0, 1 - spells / enough)
 
 
 def _further_session(lost: Float | Int, one: float) -> float:
@@ -268,7 +305,14 @@ def _further_session(lost: Float | Int, one: float) -> float:
     come yet, the largest may be among the latter the more the smaller k is.
     """
     most = float(lost.max())
-    return most + (most - min(one, most)) * min(1.0, UNSEEN_SESSIONS / len(lost))
+    struck = np.count_nonzero(lost)
+    return most + (most - min(one, most)) * min(1.0, UNSEEN_SESSIONS / struck)
+
+
+def with_stand_in(weight: Weight, spell: float) -> Weight:
+    """The weight, if a spell may be as large as the stand-in's where few were seen."""
+    few = weight.spells < FEW_SPELLS
+    return replace(weight, w=max(weight.w, spell)) if few else weight
 
 
 def stand_in(layout: Layout, slow: Bool, p0: Share) -> float:
@@ -278,7 +322,7 @@ def stand_in(layout: Layout, slow: Bool, p0: Share) -> float:
     rows = np.flatnonzero(slow)
     if not 0 < len(rows) < layout.n:
         return 1.0
-    spell = _spell(layout, rows, None)
+    spell, _ = _spell(layout, rows, None)
     thinned = 1 + (spell - 1) * min(1.0, float(p0) * layout.n / len(rows))
     return thinned if thinned >= STAND_IN else 1.0
 
