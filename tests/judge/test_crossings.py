@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS, Tail, crossings, lowest_passing
 from bench.judge.stats.dependence import Judged, Trials, judge_trials
@@ -86,6 +87,18 @@ def test_the_lowest_limit_that_passes_does_and_none_below(n: int) -> None:
     found = lowest_passing(tail, p0, ALPHA, 1.0)
     assert found.value == (passing[0] if passing else None)
     assert found.count == (n - 1 - passing[0] if passing else -1)
+
+
+@pytest.mark.parametrize("failures", [5, 8, 9])
+def test_failures_are_passed_as_far_as_the_exact_count_goes(failures: int) -> None:
+    """Of 1,500 rows that failed far apart, 8 pass by the binomial (3.7 %) and 9 do not (6.9 %),
+    though no limit lies between failures.
+    """
+    values = np.arange(1500, dtype=np.int64)
+    values[np.arange(failures) * 160 + 70] = OVER_ANY_LIMIT_NS
+    tail = Tail.of(lay_out(np.arange(1500) * 10**6), values, 1500)
+    exact = stats.binom.cdf(failures, 1500, 0.01) <= ALPHA
+    assert (lowest_passing(tail, Fraction(1, 100), ALPHA, 1.0).value is not None) == exact
 
 
 def test_the_tail_suffices_unless_fail_lies_deeper() -> None:

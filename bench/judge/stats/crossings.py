@@ -81,13 +81,12 @@ def lowest_passing(tail: Tail, p0: Fraction, alpha: float, spell: float) -> Cros
     """
 
     def passes(count: int) -> bool:
-        limit = tail.largest(count + 1)
-        if limit == OVER_ANY_LIMIT_NS:
-            return False
-        return with_stand_in(tail.weight(limit, alpha), spell).passes(p0, alpha)
+        weight = tail.weight(tail.largest(count + 1), alpha)
+        return with_stand_in(weight, spell).passes(p0, alpha)
 
     allowance = min(math.floor(p0 * tail.layout.n), len(tail.rows) - 1)
-    found = _first(passes, _downwards(allowance, tail.layout.n), allowance + 1)
+    least = tail.count_above(OVER_ANY_LIMIT_NS - 1)
+    found = _first(passes, _downwards(allowance, least, tail.layout.n), allowance + 1)
     if found is None:
         return Crossing(-1, None)
     value = tail.largest(found + 1)
@@ -150,17 +149,19 @@ def _first(holds: Callable[[int], bool], counts: Iterator[int], before: int) -> 
     return found
 
 
-def _downwards(top: int, n: int) -> Iterator[int]:
-    """Counts from `top` to 0, ever further apart and each of the last few."""
+def _downwards(top: int, bottom: int, n: int) -> Iterator[int]:
+    """Counts from `top` to `bottom`, ever further apart and each of the last few."""
     step = max(math.sqrt(max(top, 0) * (1 - top / n)), 1.0)
     count = top
-    while count >= 0:
+    while count > bottom:
         yield count
         after = top - math.ceil(step)
         if after < top / 2:
             after = math.floor(count / _FAR)
-        count = min(after, count - 1)
+        count = max(min(after, count - 1), bottom)
         step *= _NEARBY
+    if top >= bottom:
+        yield bottom
 
 
 def _upwards(bottom: int, top: int, n: int) -> Iterator[int]:
