@@ -41,19 +41,17 @@ def test_the_tables_of_the_reference() -> None:
             ("odds_ratio", "odds_ratio_haldane"),
             ("paf", "population_attributable_fraction"),
         ):
-            assert found[ours] == pytest.approx(vector[theirs], rel=1e-6)
-        assert found["odds_ratio_95"] == pytest.approx(vector["or_95"], rel=1e-6)
+            assert getattr(found, ours) == pytest.approx(vector[theirs], rel=1e-6)
+        assert found.odds_ratio_95 == pytest.approx(vector["or_95"], rel=1e-6)
 
 
 def test_a_table_of_small_numbers() -> None:
     """3 of 10 exposed and 1 of 20 others: worked out by hand."""
     found = two_by_two(3, 1, 7, 19, 0.025)
-    assert found["risk_ratio"] == pytest.approx(6)
-    assert found["odds_ratio_crude"] == pytest.approx(3 * 19 / 7)
-    assert found["paf"] == pytest.approx(
-        float((Fraction(4, 30) - Fraction(1, 20)) / Fraction(4, 30))
-    )
-    assert two_by_two(3, 0, 7, 20, 0.025)["risk_ratio"] is None
+    assert found.risk_ratio == pytest.approx(6)
+    assert found.odds_ratio_crude == pytest.approx(3 * 19 / 7)
+    assert found.paf == pytest.approx(float((Fraction(4, 30) - Fraction(1, 20)) / Fraction(4, 30)))
+    assert two_by_two(3, 0, 7, 20, 0.025).risk_ratio is None
     with pytest.raises(ValueError, match="compared with the rest"):
         two_by_two(3, 0, 7, 0, 0.025)
 
@@ -157,13 +155,13 @@ def test_limits_leave_out_no_effect_exactly_where_the_test_rejects() -> None:
         codes = (draw.random(6_000) < 0.2).astype(int)
         tail = draw.random(6_000) < np.where(codes == 1, 0.02 * effect, 0.02)
         table = Table2.count(codes, tail, np.arange(6_000) // 200, 2, 30)
-        record, test = given(associate([table], 0.025)[1])
-        assert paf_at(test.log_odds, record["n"], int(tail.sum()), 6_000) == pytest.approx(
-            record["paf"], abs=0.02
+        record, test, _ = given(associate([table], 0.025)[1])
+        assert paf_at(test.log_odds, record.n, int(tail.sum()), 6_000) == pytest.approx(
+            record.paf, abs=0.02
         )
         for alpha in (0.1, 0.05, 0.01, 0.002, 1e-4):
             low, high = test.limits(alpha / 2)
-            shares = [paf_at(end, record["n"], int(tail.sum()), 6_000) for end in (low, high)]
+            shares = [paf_at(end, record.n, int(tail.sum()), 6_000) for end in (low, high)]
             rejects = test.p_value <= alpha
             assert rejects == (low > 0 or high < 0)
             assert rejects == (shares[0] > 0 or shares[1] < 0)
@@ -188,8 +186,8 @@ def test_the_interval_holds_the_true_share_when_bursts_make_rows_depend() -> Non
         codes = (draw.random(12_000) < 0.2).astype(int)
         tail = draw.random(12_000) < np.where(spell & (codes == 1), 0.5, 0.005)
         block = np.arange(12_000) // 400
-        record, _ = given(associate([Table2.count(codes, tail, block, 2, 30)], 0.025)[1])
-        low, high = record["paf_95"]
+        found = given(associate([Table2.count(codes, tail, block, 2, 30)], 0.025)[1])
+        low, high = map(given, found.paf_95)
         truth = 1 - 0.005 / (0.2 * (0.1 * 0.5 + 0.9 * 0.005) + 0.8 * 0.005)
         held += low <= truth <= high
     assert held >= 26

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,21 +64,36 @@ class Table2:
         return np.asarray(self.tail_by_block.sum(axis=1))
 
 
+@dataclass(frozen=True)
+class TwoByTwo:
+    """A level against the rest, in one table."""
+
+    n: int
+    #: slow rows
+    tail: int
+    share_of_tail: float
+    share_overall: float
+    lift: float
+    rate: float
+    rate_without: float
+    risk_ratio: float | None
+    #: with half a row added to each cell
+    odds_ratio: float
+    odds_ratio_95: tuple[float, float]
+    odds_ratio_crude: float | None
+    #: the share of the tail that would vanish if this level were like the rest: (p - p without)/p;
+    #: below zero it is protective
+    paf: float
+
+
 def two_by_two(
     tail_exposed: int,
     tail_unexposed: int,
     body_exposed: int,
     body_unexposed: int,
     alpha_each_side: float,
-) -> dict[str, Any]:
-    """Lift, risk ratio, odds ratio and PAF of one table; the odds ratio with half a row added to
-    each cell.
-
-    {"tail","n","share_of_tail","share_overall","lift","rate","rate_without","risk_ratio",
-    "odds_ratio","odds_ratio_95","odds_ratio_crude","paf"}. PAF = (p - p without)/p: the share of
-    the tail that would vanish if this level were like the rest; below zero it is protective.
-    Raises ValueError for an empty tail or no row on one side.
-    """
+) -> TwoByTwo:
+    """Raises ValueError for an empty tail or no row on one side."""
     exposed = tail_exposed + body_exposed
     unexposed = tail_unexposed + body_unexposed
     tail = tail_exposed + tail_unexposed
@@ -93,20 +108,20 @@ def two_by_two(
     standard_error = math.sqrt(sum(1 / half for half in halves))
     reach = _normal_quantile(alpha_each_side) * standard_error
     crossed = body_exposed * tail_unexposed
-    return {
-        "n": exposed,
-        "tail": tail_exposed,
-        "share_of_tail": tail_exposed / tail,
-        "share_overall": exposed / n,
-        "lift": rate / overall,
-        "rate": rate,
-        "rate_without": without,
-        "risk_ratio": rate / without if without else None,
-        "odds_ratio": odds,
-        "odds_ratio_95": [odds * math.exp(-reach), odds * math.exp(reach)],
-        "odds_ratio_crude": tail_exposed * body_unexposed / crossed if crossed else None,
-        "paf": (overall - without) / overall,
-    }
+    return TwoByTwo(
+        n=exposed,
+        tail=tail_exposed,
+        share_of_tail=tail_exposed / tail,
+        share_overall=exposed / n,
+        lift=rate / overall,
+        rate=rate,
+        rate_without=without,
+        risk_ratio=rate / without if without else None,
+        odds_ratio=odds,
+        odds_ratio_95=(odds * math.exp(-reach), odds * math.exp(reach)),
+        odds_ratio_crude=tail_exposed * body_unexposed / crossed if crossed else None,
+        paf=(overall - without) / overall,
+    )
 
 
 def _normal_quantile(alpha_each_side: float) -> float:
@@ -147,11 +162,19 @@ def _quantile(alpha_each_side: float, groups: int | None) -> float:
     return student_t_quantile(alpha_each_side, groups - 1)
 
 
+class Associated(NamedTuple):
+    """What goes with a level, tested, with the limits of its PAF."""
+
+    ratios: TwoByTwo
+    test: LevelTest
+    paf_95: tuple[float | None, float | None]
+
+
 def associate(
     tables: Sequence[Table2],
     alpha_each_side: float,
-) -> list[tuple[dict[str, Any], LevelTest] | None]:
-    """`two_by_two` of every level against the others, with the limits of its PAF and its test.
+) -> list[Associated | None]:
+    """Every level against the others.
 
     `tables` count the same rows by blocks of time and, where there are sessions, by blocks of
     these. A level without rows or with all of them gets None, and so does every level where no row
@@ -161,7 +184,7 @@ def associate(
     all_rows, all_tail = int(rows.sum()), int(tail.sum())
     effects = [_effects(table) for table in tables]
     changing = _comes_and_goes(tables[0])
-    found: list[tuple[dict[str, Any], LevelTest] | None] = []
+    found: list[Associated | None] = []
     for level in range(len(rows)):
         exposed, hit = int(rows[level]), int(tail[level])
         if not exposed or exposed == all_rows or not all_tail:
@@ -169,16 +192,14 @@ def associate(
             continue
         missed = all_tail - hit
         body = exposed - hit
-        record = two_by_two(hit, missed, body, all_rows - exposed - missed, alpha_each_side)
-        upper = record["odds_ratio_95"][1]
-        woolf = math.log(upper / record["odds_ratio"]) / _normal_quantile(alpha_each_side)
+        ratios = two_by_two(hit, missed, body, all_rows - exposed - missed, alpha_each_side)
+        upper = ratios.odds_ratio_95[1]
+        woolf = math.log(upper / ratios.odds_ratio) / _normal_quantile(alpha_each_side)
         errors: list[tuple[float, int | None]] = [(woolf, None)]
         for of_table in effects:
             errors += _errors(of_table, level, changing=bool(changing[level]))
-        test = LevelTest(math.log(record["odds_ratio"]), tuple(errors))
-        record["paf_95"] = _paf_limits(effects, level, alpha_each_side)
-        record["p_value"] = test.p_value
-        found.append((record, test))
+        test = LevelTest(math.log(ratios.odds_ratio), tuple(errors))
+        found.append(Associated(ratios, test, _paf_limits(effects, level, alpha_each_side)))
     return found
 
 
@@ -231,13 +252,13 @@ def _errors(
 
 def _paf_limits(
     tables: Sequence[Sequence[_Effect]], level: int, alpha_each_side: float
-) -> list[float | None]:
+) -> tuple[float | None, float | None]:
     """The widest of the limits that each scale gives; None below two blocks or beyond the draws."""
     lows, highs = [], []
     for effects in tables:
         for effect in effects:
             if effect.groups < 2:
-                return [None, None]
+                return None, None
             if effect.groups == COARSEST:
                 continue
             number = effect.groups if effect is effects[0] else None
@@ -245,7 +266,7 @@ def _paf_limits(
             lows.append(low)
             highs.append(high)
     low, high = min(lows, default=-math.inf), max(highs, default=math.inf)
-    return [low if math.isfinite(low) else None, high if math.isfinite(high) else None]
+    return low if math.isfinite(low) else None, high if math.isfinite(high) else None
 
 
 def _comes_and_goes(table: Table2) -> Bool:

@@ -112,15 +112,17 @@ def _of_factor(
         tested = found[level]
         if tested is None or factor.only not in (None, level):
             continue
-        measured, test = tested
+        ratios, test, paf_95 = tested
         mine = in_order == level
         p99_ms, p99_95 = _p99(ordered[mine])
-        crude = measured["odds_ratio_crude"]
+        crude = ratios.odds_ratio_crude
         within = strata[level] if strata is not None else None
         record = LevelRecord(
             factor=factor.name,
             level=name,
-            **measured,
+            **vars(ratios),
+            paf_95=paf_95,
+            p_value=test.p_value,
             p99_ms=p99_ms,
             p99_95=p99_95,
             p99_without_ms=_p99(ordered[~mine & (in_order >= 0)])[0],
