@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from bench.cli import main
+from bench.plan.clause import Clause
+from tests.support.rows_by_hand import answered, contract_of, evenly, lane_of, run_of
 
+S = 10**9
 #: 2,000 requests, one a minute. By hand: ten in a row fail at 03:20 (503), three at 10:00 (500,
 #: announced), two at 20:00 (500); every tenth is served by the tier that was not bought.
 CONTRACT = """title = "Order form 12"
@@ -186,3 +189,31 @@ def test_what_was_not_observed_is_said_with_the_flag_that_settles_it() -> None:
     page = Path("report/report.md").read_text()
     assert "42,640 of 44,640 minutes had no request" in page
     assert "complete-log" in page.replace("\\", "")
+
+
+@pytest.mark.usefixtures("month")
+@pytest.mark.parametrize(
+    ("held_to", "code", "said"),
+    [
+        ("1s", 2, "there is nothing to claim: every clause was kept"),
+        (None, 2, "was held to no contract, so nothing was broken"),
+        ("100ms", 0, ""),
+    ],
+)
+def test_a_run_is_claimed_by_its_own_contract(
+    held_to: str | None, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its samples are the log: half of them took 200 ms. The claim's rows carry the names by which
+    the provider knows the requests that the run kept.
+    """
+    clause = Clause(metric="e2e", quantile="50%", limit=held_to or "1s")
+    rows = evenly([answered(200) for _ in range(400)])
+    lane = lane_of(contract_of(clause) if held_to else None, requests=400, end_ns=10 * S)
+    run_of(Path("r"), rows, lane)
+    assert main(["claim", "r"]) == code
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert Path("claim-r").exists() == (code == 0)
+    if code == 0:
+        kept = Path("claim-r/evidence.csv").read_text().splitlines()
+        assert len(kept) == 1 + 400
+        assert "SHA256SUMS" in {path.name for path in Path("claim-r").iterdir()}

@@ -405,3 +405,53 @@ def test_what_is_written_is_read(
         length * 1000 for _, length, _ in rows
     ]
     assert np.array_equal(log.columns.samples["status"], [status for _, _, status in rows])
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        # one width and one form each, so that all are read at once, or none is
+        ["2026-10-01T00:00:01+00:00", "2026-10-01T02:00:02+02:00"],
+        ["2026-10-01T00:00:01Z", "2026-10-01 00:00:02Z"],
+        ["2026-10-01T00:00:01.25Z", "2026-10-01T00:00:02.50Z"],
+    ],
+)
+def test_stamps_written_alike_but_for_one(stamps: list[str], tmp_path: Path) -> None:
+    """Another zone or another mark in a row of the same width changes no moment."""
+    text = HEAD + "".join(f"{stamp},5,200\n" for stamp in stamps)
+    assert wall_ns(log_of(tmp_path, text)) == [
+        round(datetime.fromisoformat(stamp).timestamp() * 1000) * MS for stamp in stamps
+    ]
+
+
+def test_the_unit_of_unix_times_can_be_said(tmp_path: Path) -> None:
+    """By the column's name: seconds although they are of no century near."""
+    text = "begun_s,duration_ms,status\n1790812800,5,200\n1790812801,5,200\n"
+    assert wall_ns(log_of(tmp_path, text, columns={"at": "begun_s:s"})) == [
+        ns("2026-10-01T00:00:00Z"),
+        ns("2026-10-01T00:00:01Z"),
+    ]
+
+
+def test_numbers_with_decimal_commas(tmp_path: Path) -> None:
+    """Semicolons part the cells: a comma is the decimal mark, points part thousands, and what is
+    written neither way is no number.
+    """
+    text = (
+        "timestamp;duration_ms;status\n2026-10-01T00:00:01Z;1.234,5;200\n"
+        "2026-10-01T00:00:02Z;12,25;200\n2026-10-01T00:00:03Z;-1;200\n"
+    )
+    log = log_of(tmp_path, text)
+    assert latency_ns(log.columns.samples, "e2e").tolist() == [1_234_500_000, 12_250_000, -1]
+    assert len(log_of(tmp_path, text + "2026-10-01T00:00:04Z;1,2,3;200\n").unread_ns) == 1
+
+
+def test_further_names_become_one(tmp_path: Path) -> None:
+    """Of texts that say who served, so many are told apart; the others are one."""
+    rows = "".join(f"2026-10-01T00:00:01Z,5,200,m{number}\n" for number in range(40_000))
+    log = log_of(tmp_path, HEAD.replace("status", "status,model") + rows, sort=True)
+    texts = log.facts.texts["served_model"]
+    assert texts[-1] == "(further texts)"
+    assert len(texts) < 40_000
+    last = log.columns.samples["served_model"][-1]
+    assert texts[int(last)] == "(further texts)"
