@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bench.errors import RunFolderError, TailproofError, UserError
-from bench.load.options import PLAN_FILE, RunOptions, kept_plan, plan_file, read_plan
+from bench.load.options import RunOptions, kept_plan, plan_file, read_plan
 from bench.record.digests import sha256
-from bench.record.run_folder import RunWriter
+from bench.record.run_folder import PLAN_FILE, RunWriter
 from bench.record.samples import empty_samples
 from tests.support.records import manifest_of
 from tests.support.world import plan_for
