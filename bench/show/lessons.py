@@ -236,7 +236,7 @@ def _clause(records: Records, clause: ClauseVerdict) -> str:
 # ---- the section
 
 LESSON_COLUMNS: list[Column[Lesson]] = [
-    Column("", lambda row: str(row.number), "count"),
+    Column("no.", lambda row: str(row.number), "count"),
     Column("lesson", lambda row: row.title, "group"),
     Column("what was planted", lambda row: row.planted or wording.ABSENT, "words"),
     Column("what the test found", lambda row: row.found + _instead(row), "words"),

@@ -91,7 +91,8 @@ def page_script() -> tuple[str, str]:
     """The script that a page embeds, and the SHA-256 by which a Content-Security-Policy
     knows it.
     """
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    parts = ("report.js", "graphics.js")
+    script = "".join((_HERE / name).read_text(encoding="utf-8") for name in parts)
     return script, b64encode(sha256(script.encode()).digest()).decode()
 
 

@@ -290,7 +290,7 @@ def _enough_for(quantile: Fraction) -> Callable[[Sequence[_Row]], bool]:
 
 
 SLOWEST_COLUMNS: list[Column[_Row]] = [
-    Column("", lambda row: row.metric, "words"),
+    Column("metric", lambda row: row.metric, "words"),
     Column(
         "target",
         lambda row: row.target,

@@ -35,16 +35,18 @@ class Dots:
     def markup(self) -> Markup:
         """Zone of the breach, dots and axes."""
         return Markup(
-            '<p class="key">{}</p><div class="dots" role="img" aria-label="{}" data-s="{:.6g}">'
-            '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">{}{}{}</svg>'
-            '{}</div><div class="rlr dr"><span class="s0">0</span>'
-            '<span class="m">{}</span><span class="e">{}</span></div>'
+            '<p class="key">{}</p><div class="tmd" data-s="{:.6g}" data-y="{:.5g} {:.5g}">'
+            '<div class="dots"><svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img"'
+            ' aria-label="{}">{}{}{}</svg>{}</div><div class="rlr dr"><span class="s0">0</span>'
+            '<span class="m">{}</span><span class="e">{}</span></div></div>'
         ).format(
             self.key,
-            self.says,
             self.seconds,
+            self.axis.low_ms,
+            self.axis.high_ms,
             _WIDE,
             _HIGH,
+            self.says,
             self._limit(),
             self._drawn("rd", "ink", 3.4, [dot for dot in self.dots if dot[1] is not None]),
             self._drawn("fd", "fail", 4.5, [dot for dot in self.dots if dot[1] is None]),

@@ -204,7 +204,7 @@ class Panels:
         big = " big1" if any(each.panel.wide for each in self.panels) else ""
         grouped = any(each.group for each in self.panels)
         cells = Markup("").join(self._cell(each, grouped=grouped) for each in self.panels)
-        return Markup('<p class="key">{}</p><div class="pans{}" data-zoom="panel">{}</div>').format(
+        return Markup('<p class="key">{}</p><div class="pans{}">{}</div>').format(
             self.key, big, cells
         )
 
