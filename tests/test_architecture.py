@@ -245,7 +245,15 @@ def test_no_module_imports_itself_on_a_detour() -> None:
         ("weasyprint", ["bench/show/report.py"]),
         ("cryptography", ["bench/record/signature.py"]),
         ("botocore", ["bench/plan/aws_chain.py"]),
-        ("rich", ["bench/show/render_terminal.py", "bench/show/terminal_tables.py", LIVE_REGION]),
+        (
+            "rich",
+            [
+                "bench/show/render_terminal.py",
+                "bench/show/terminal_cells.py",
+                "bench/show/terminal_tables.py",
+                LIVE_REGION,
+            ],
+        ),
         ("starlette", ["bench/extras/ui/server.py"]),
         ("uvicorn", ["bench/extras/ui/server.py"]),
         ("ray", ["bench/extras/cluster/ray_engine.py"]),

@@ -330,7 +330,7 @@ def test_a_finished_run_is_judged_by_another_contract(played: Played) -> None:
             "judge", played.folder, "--slo", slo, "--slo", "e2e:p50<60s", cwd=played.folder.parent
         )
         assert (ran.returncode, ran.stderr) == (code, ""), (slo, ran.stdout)
-        assert f"overall   {word}" in ran.stdout
+        assert ran.stdout.startswith(word)
     (played.folder.parent / "flood.toml").write_text(
         CONTRACT.replace('limit = "5s"', 'limit = "5s"\nphase = "flood"')
     )

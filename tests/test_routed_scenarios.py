@@ -208,7 +208,7 @@ def test_what_was_rehearsed_joins_the_exit_code(
         ("requests lost", True),
     ]
     assert [each for each in verdicts["expects"] if each in routes["expects"]] == routes["expects"]
-    assert "4 of 4 known answers met" in ran.stdout
+    assert "all 4 expected answers came" in ran.stdout
 
 
 def test_the_record_is_what_the_rows_say(

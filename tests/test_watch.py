@@ -48,10 +48,10 @@ from bench.record.records.watch import ProbeRow, TargetStanding, Today, WatchEve
 from bench.record.request_log import RequestLog
 from bench.record.run_folder import Run
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Outcome, empty_samples
-from bench.show.watch import watch_screen
+from bench.show.watch import watch_result
 from bench.units import MS, S
 from tests.support.patience import STEP_S
-from tests.support.screens import screen_lines
+from tests.support.screens import result_lines
 from tests.support.status_by_turn import provider
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -317,7 +317,7 @@ def test_the_status_in_words_says_what_burns_and_what_was_not_watched() -> None:
         targets={"t": record},
         unreadable=["a piece"],
     )
-    lines = screen_lines(watch_screen(whole), 100)
+    lines = result_lines(watch_result(whole), 100, whole=True)
     words = " ".join(" ".join(lines).split())
     assert max(map(len, lines)) <= 100
     for said in (

@@ -13,6 +13,7 @@ from bench.cli.output import (
     format_option,
     print_json,
     print_lines,
+    print_result,
     print_runs,
     print_screen,
 )
@@ -186,10 +187,9 @@ def _print(records: list[Comparison], form: str, made: Comparisons | None = None
     if form == "json":
         print_json((made or records[0]).to_json())
         return
-    from bench.show.comparison import comparison_screen, expected_screen
+    from bench.show.compared_screen import compared_result
 
-    nodes = [node for record in records for node in comparison_screen(record)]
-    print_screen([*nodes, *expected_screen(made.expects if made else [])])
+    print_result(compared_result(records, made.expects if made else []))
 
 
 @click.command(short_help="Say what the slow requests of a run have in common.")
@@ -212,7 +212,7 @@ def attribute(which: str, limit: str | None, form: str) -> int:
     from bench.cli.flags import picked
     from bench.errors import UserError
     from bench.judge.attribution.attribute import attribute_run
-    from bench.show.attribution import attribution_screen
+    from bench.show.attribution import attribution_result
     from bench.units import parse_duration_ns
 
     run, name = picked(which)
@@ -224,7 +224,7 @@ def attribute(which: str, limit: str | None, form: str) -> int:
     if form == "json":
         print_json(record.to_json())
         return 0
-    print_screen(*(attribution_screen(*lane) for lane in record.targets.items()))
+    print_result(attribution_result(record.targets, which.partition(":")[0]))
     return 0
 
 
@@ -254,12 +254,12 @@ def verify(folder: Path, public_key: Path | None, form: str) -> int:
 def _show_verified(found: Verified, form: str) -> None:
     from dataclasses import asdict
 
-    from bench.show.facts import verified_screen
+    from bench.show.facts import verified_result
 
     if form == "json":
         print_json({"format": 1, **asdict(found)})
     else:
-        print_screen(verified_screen(found))
+        print_result(verified_result(found))
 
 
 @click.command(short_help="Sign the manifest of a finished run.")

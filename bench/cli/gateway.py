@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from bench.cli.output import described, format_option, print_json, print_lines, print_screen
-
-if TYPE_CHECKING:
-    from bench.record.records.calibration import CalibrationStep
+from bench.cli.output import described, format_option, print_json, print_lines, print_result
 
 
 @click.command(short_help="Serve the simulated provider until Ctrl-C.")
@@ -60,7 +55,7 @@ def gateway(
         if form == "json":
             print_json({"scenarios": found})
         else:
-            print_lines(described(found, max(map(len, found))))
+            print_lines(described(found, max(map(len, found)), short=True))
         return 0
     arguments = [
         "--scenarios",
@@ -98,33 +93,27 @@ def calibrate(tokens: int, seconds: float, max_rate: int | None, form: str) -> i
     The result is kept, and later runs say what share of this machine's ceiling they used.
     """
     from bench.errors import RunFolderError
-    from bench.load.calibrate import LADDER_RPS, within_budget
+    from bench.load.calibrate import LADDER_RPS
     from bench.load.calibrate import calibrate as measure
     from bench.load.ceiling import store
-    from bench.show.calibration import calibration_head, calibration_line, calibration_screen
+    from bench.show.calibration import calibration_result
+    from bench.show.wording import whole_seconds
 
-    def print_step(step: CalibrationStep) -> None:
-        click.echo(calibration_line(step, within_budget=within_budget(step)))
-
-    text = form == "text"
-    if text:
-        print_lines(calibration_head())
     ladder = tuple(rate for rate in LADDER_RPS if max_rate is None or rate <= max_rate)
-    record = measure(
-        print_step if text else lambda _: None,
-        tokens=tokens,
-        seconds=seconds,
-        ladder=ladder,
-        on_begin=lambda rate: click.echo(f"measuring {rate:,}/s for {seconds + 1:g} s", err=True),
-    )
+
+    def begin(rate: int) -> None:
+        left = whole_seconds(round((len(ladder) - ladder.index(rate)) * (seconds + 1) * 10**9))
+        click.echo(f"measuring {rate:,}/s, at most {left} left", err=True)
+
+    record = measure(lambda _: None, tokens=tokens, seconds=seconds, ladder=ladder, on_begin=begin)
     try:
         kept = str(store(record))
     except RunFolderError as error:
         # minutes of measuring are not lost by a home that cannot be written
         kept = ""
         click.echo(f"note: not kept for later runs: {error}", err=True)
-    if text:
-        print_screen(calibration_screen(record, kept))
+    if form == "text":
+        print_result(calibration_result(record, kept))
     else:
         print_json({**record.to_json(), "file": kept or None})
     return 0

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from bench.cli.flags import CensusFlags, filing_flags, filing_of, ready_to_file, takes
-from bench.cli.output import format_option, print_json, print_lines, print_screen
+from bench.cli.output import format_option, print_json, print_lines, print_result
 
 if TYPE_CHECKING:
     from bench.plan.contract import Contract
@@ -258,7 +258,11 @@ def report(folder: Path, form: str, pdf: bool, junit_inconclusive: str, plots: b
     elif form == "github":
         print_lines(github_lines(records.summary, records.verdicts))
     else:
-        print_lines(map(str, paths))
+        page, *others = sorted(paths, key=lambda path: path.name != "report.html")
+        kept = [str(path) for path in others if path.parent == page.parent]
+        print_lines([str(page), *kept])
+        if more := len(others) - len(kept):
+            print_lines([f"and {more} figures in {page.parent / 'plots'}"])
     return 0
 
 
@@ -373,8 +377,7 @@ def _show_census(record: CensusRecord, form: str, written: list[Path]) -> None:
     if form == "json":
         print_json(record.to_json())
         return
-    from bench.show.census import census_screen
-    from bench.show.document import Code, Node
+    from bench.show.census import census_result
 
-    files: list[Node] = [Code(", ".join(map(str, written)), "written")] if written else []
-    print_screen([*census_screen(record), *files])
+    pages = [path for path in written if path.name == "report.html"]
+    print_result(census_result(record, list(map(str, pages or written))))

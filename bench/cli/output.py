@@ -20,7 +20,10 @@ from bench.cli import streams
 if TYPE_CHECKING:
     from bench.app.conclude import Finished
     from bench.show.document import Node
+    from bench.show.result import Result
 
+#: Where a click context keeps that every line is wanted.
+_FULL = "tailproof.full"
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: What writes the bytes of an export, once all that could be wrong with the question has been
 #: looked at.
@@ -42,7 +45,14 @@ def format_option(of: str = "", *, github: bool = False) -> Callable[[Command], 
         if github
         else (["text", "json"], "")
     )
-    return click.option(
+    full = click.option(
+        "--full",
+        is_flag=True,
+        expose_value=False,
+        callback=_remember_full,
+        help="Every line of the result, not one window of it.",
+    )
+    form = click.option(
         "--format",
         "form",
         type=click.Choice(choices),
@@ -53,6 +63,12 @@ def format_option(of: str = "", *, github: bool = False) -> Callable[[Command], 
             f" document{last}."
         ),
     )
+    return lambda command: form(full(command))
+
+
+def _remember_full(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.find_root().meta[_FULL] = True
 
 
 quiet_option = click.option("--quiet", is_flag=True, help="No progress, only the result.")
@@ -90,6 +106,19 @@ def print_screen(*screens: Iterable[Node]) -> None:
         print_nodes(nodes, sys.stdout, screen_width())
 
 
+def print_result(result: Result) -> None:
+    """What a command came to, in as many lines as a window has unless `--full` asks for all."""
+    from bench.show.render_terminal import print_result as draw
+
+    draw(result, sys.stdout, screen_width(), whole=wants_all())
+
+
+def wants_all() -> bool:
+    """Whether `--full` was given."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().meta.get(_FULL))
+
+
 def print_runs(finished: Sequence[Finished], exit_code: int) -> None:
     """Runs that were played just now, as one document: where they are, and their records."""
     runs = [
@@ -109,12 +138,23 @@ def screen_width() -> int:
     return min(max(shutil.get_terminal_size((100, 24)).columns, 80), 100)
 
 
-def described(names: Mapping[str, str], widest: int) -> Iterator[str]:
-    """A line or two a name and what it is; `widest` is the longest name in cells."""
-    from bench.show.terminal_tables import wrapped
+def described(names: Mapping[str, str], widest: int, *, short: bool = False) -> Iterator[str]:
+    """A line or two a name and what it is, `short` one; `widest` is the longest name in cells."""
+    from bench.show.terminal_cells import fit, wrapped
 
     for name, says in names.items():
-        yield from wrapped(f"  {name:<{widest}}  ", says, screen_width())
+        label = f"  {name:<{widest}}  "
+        if short and not wants_all():
+            yield fit(label + says, screen_width() + 1).rstrip()
+        else:
+            yield from wrapped(label, says, screen_width())
+
+
+def named(title: str, names: Iterable[str]) -> Iterator[str]:
+    """A title and the names behind it."""
+    from bench.show.terminal_cells import wrapped
+
+    yield from wrapped(f"{title:<11}", ", ".join(names), screen_width())
 
 
 def written_text(parts: str | bytes | Iterable[str]) -> Writer:

@@ -14,12 +14,14 @@ from bench.cli.flags import filing_flags, filing_of, parsed, parsed_rate, ready_
 from bench.cli.output import (
     described,
     format_option,
+    named,
     own_folder,
     print_json,
     print_lines,
+    print_result,
     print_runs,
-    print_screen,
     quiet_option,
+    wants_all,
 )
 
 if TYPE_CHECKING:
@@ -127,17 +129,16 @@ def plan(flags: PlanFlags) -> int:
             | sizing_record(sizing)
         )
     else:
-        _show(compiled, sizing)
+        _show(compiled, sizing, flags.suite)
     return 0
 
 
-def _show(plan: Plan, sizing: Sizing) -> None:
-    from bench.show.document import Text
-    from bench.show.sizing import sizing_screen
+def _show(plan: Plan, sizing: Sizing, name: str) -> None:
+    from bench.show.sizing import sizing_result
     from bench.show.wording import visible
 
-    about = f"{plan.suite.name}: {visible(plan.suite.description)}"
-    print_screen([Text(about), Text(_length(plan)), *sizing_screen(sizing)])
+    what = f"{visible(plan.suite.name, 40)}  {_length(plan)}"
+    print_result(sizing_result(sizing, what, name))
 
 
 def _length(plan: Plan) -> str:
@@ -293,6 +294,11 @@ def profiles(kind: str | None, path: bool, form: str) -> int:
         print_json(found)
         return 0
     width = max(len(name) for listed in found.values() for name in listed)
+    if kind is None and not wants_all():
+        for folder, listed in found.items():
+            print_lines(named(folder, listed))
+        print_lines(["", "what each is: tailproof profiles KIND, or --full"])
+        return 0
     for folder, listed in found.items():
-        print_lines([_TITLES[folder], *described(listed, width)])
+        print_lines([_TITLES[folder], *described(listed, width, short=True)])
     return 0

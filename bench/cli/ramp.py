@@ -25,7 +25,7 @@ from bench.cli.flags import (
     takes,
     with_options,
 )
-from bench.cli.output import format_option, own_folder, print_json, print_screen, quiet_option
+from bench.cli.output import format_option, own_folder, print_json, print_result, quiet_option
 from bench.cli.resume import repeat_command
 from bench.cli.run import suite_of
 
@@ -109,7 +109,7 @@ def ramp(flags: RampFlags) -> int:
     from bench.app.ramp_plan import ramping
     from bench.cli.screen import make_screen
     from bench.errors import UserError
-    from bench.show.ramp import ramp_screen, write_ramp_report
+    from bench.show.ramp import ramp_result, write_ramp_report
 
     if flags.suite is None and flags.url is None:
         raise UserError("needs a suite", where="ramp", remedy="name one, or give --url and --model")
@@ -140,7 +140,7 @@ def ramp(flags: RampFlags) -> int:
             }
         )
     else:
-        print_screen(ramp_screen(record, report))
+        print_result(ramp_result(record, report))
     return record.exit_code
 
 

@@ -13,15 +13,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
 from bench.app.conclude import Finished
-from bench.cli.output import print_lines, print_screen
+from bench.cli.output import print_lines, print_result, screen_width
 from bench.errors import UserError
 from bench.load.player import Counters
 from bench.load.sitting import refuse_unless_broken_off
 from bench.plan.budget import budget_of, is_remote, question, refuse_beyond, usd_of
+from bench.plan.clause import Clause
 from bench.plan.schedule import Lane, Plan
 from bench.quantiles import P50, P99, P999
 from bench.record.records.manifest import Manifest
@@ -31,7 +33,9 @@ from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.show.build_server import github_lines
 from bench.show.document import Node, Text
-from bench.show.last_screen import verdict_screen
+from bench.show.last_screen import Ended, run_result
+from bench.show.lessons import lessons
+from bench.show.lessons_screen import LESSONS_LEAST, lessons_result
 from bench.show.live import LaneProgress, Progress, Rates, Screen
 from bench.show.parts import sentences
 from bench.show.places import on_screen, places_tables
@@ -54,11 +58,13 @@ class RunScreen:
         self._screen = Screen(quiet=quiet)
         self._quiet = quiet
         self._drawn_ns = -DRAW_EVERY_NS
+        self._suite = ""
         self._stages: list[tuple[str, list[Lane]]] = []
         #: moment, stage, rows offered, sent and done, over the last _RECENT_NS
         self._past: deque[tuple[int, int, int, int, int]] = deque()
         self._failures: list[tuple[int, str]] = []
-        self._seen: set[tuple[int, Outcome]] = set()
+        #: stage and outcome: the first failure of each kind is told once
+        self._seen: set[tuple[str, Outcome]] = set()
 
     def open(self, plan: Plan) -> None:
         """Say what will happen and for how long."""
@@ -76,6 +82,7 @@ class RunScreen:
         stages = f"{len(self._stages)} stages · " if len(self._stages) > 1 else ""
         length = f" · about {whole_seconds(plan.end_ns)}" if plan.end_ns else ""
         requests = f"{len(plan.schedule):,} request{'s' * (len(plan.schedule) != 1)}"
+        self._suite = plan.suite.name
         self._screen.__enter__()
         for lane in plan.lanes:
             for name in lane.target.unverified:
@@ -127,6 +134,7 @@ class RunScreen:
             events=self._events(now_ns, at),
             stage_number=number + 1,
             stages=len(self._stages),
+            suite=self._suite,
             phase_number=1 if phase is None else phase + 1,
             phases=len(spans),
         )
@@ -149,11 +157,11 @@ class RunScreen:
         )
 
     def _events(self, now_ns: int, at: Counters) -> tuple[tuple[int, str], ...]:
-        """What happened, and the first failure of each class of each lane, the latest."""
+        """What happened, and the first failure of each class of a stage, the latest."""
         for lane in (lane for _, lanes in self._stages for lane in lanes):
             for outcome, times in enumerate(at.outcomes[lane.index]):
-                if times and outcome != Outcome.ok and (lane.index, outcome) not in self._seen:
-                    self._seen.add((lane.index, Outcome(outcome)))
+                if times and outcome != Outcome.ok and (lane.stage, outcome) not in self._seen:
+                    self._seen.add((lane.stage, Outcome(outcome)))
                     self._failures.append((now_ns, f"{lane.name}: first {Outcome(outcome).name}"))
         return tuple(at.with_events(self._failures).events)
 
@@ -181,7 +189,31 @@ def _lane_progress(lane: Lane, at: Counters) -> LaneProgress:
         p50_ms=response.percentile_ms(P50),
         p99_ms=response.percentile_ms(P99),
         p999_ms=response.percentile_ms(P999),
+        budgets=_budgets(lane, at),
     )
+
+
+def _latency_clause(lane: Lane) -> Clause | None:
+    """The contract's first limit of end-to-end latency for a share of all requests."""
+    clauses = lane.contract.clauses if lane.contract else []
+    return next(
+        (
+            clause
+            for clause in clauses
+            if clause.metric == "e2e"
+            and clause.limit is not None
+            and not (clause.by_time or clause.phase or clause.bucket or clause.report_only)
+        ),
+        None,
+    )
+
+
+def _budgets(lane: Lane, at: Counters) -> float | None:
+    clause, done = _latency_clause(lane), at.done[lane.index]
+    if clause is None or clause.limit is None or not done or not clause.allowed_share:
+        return None
+    bad = at.failed[lane.index] + at.response[lane.index].above(clause.limit)
+    return bad / done / float(clause.allowed_share)
 
 
 def _spend(lanes: Sequence[Lane], at: Counters) -> str:
@@ -206,18 +238,35 @@ def make_screen(*, quiet: bool, said: Sequence[str] = ()) -> RunScreen:
 
 def show_finished(done: Finished) -> None:
     """Verdict, health, report path of a run, and the commands that go on with it or repeat it."""
-    manifest = Run(done.folder).manifest
-    print_screen(
-        verdict_screen(
-            done.records.summary,
-            done.records.verdicts,
-            sentences(done.records),
-            below=_sent_from(manifest, done.records.summary),
-            report=done.report,
-            repeat=manifest.repeat_command,
-            resume=_resume_command(manifest, done.folder),
-        )
+    run = Run(done.folder)
+    manifest = run.manifest
+    ended = Ended(
+        summary=done.records.summary,
+        verdicts=done.records.verdicts,
+        about=_about(manifest),
+        further=sentences(done.records),
+        below=list(_sent_from(manifest, done.records.summary)),
+        folder=str(done.folder),
+        report=str(done.report),
+        repeat=manifest.repeat_command,
+        resume=_resume_command(manifest, done.folder),
     )
+    found = lessons(run, done.records)
+    if len(found) >= LESSONS_LEAST:
+        print_result(lessons_result(ended, found, manifest, screen_width()))
+    else:
+        print_result(run_result(ended))
+
+
+def _about(manifest: Manifest) -> str:
+    """`llama at 127.0.0.1:8000` of the only target; nothing of several, which the table names."""
+    if len(manifest.lanes) != 1:
+        return ""
+    (lane,) = manifest.lanes
+    host = urlsplit(lane.base_url).netloc
+    if lane.simulated or not host:
+        return lane.model
+    return f"{lane.model} at {host}"
 
 
 def _resume_command(manifest: Manifest, folder: Path) -> str:
@@ -239,12 +288,15 @@ def tell_run(done: Finished, form: str) -> None:
 
 def show_verdicts(run: Run, summary: Summary, verdicts: Verdicts) -> None:
     """Verdicts of a run that was judged again."""
-    print_screen(
-        verdict_screen(
-            summary,
-            verdicts,
-            below=_sent_from(run.manifest, summary),
-            repeat=run.manifest.repeat_command,
+    print_result(
+        run_result(
+            Ended(
+                summary=summary,
+                verdicts=verdicts,
+                about=_about(run.manifest),
+                below=list(_sent_from(run.manifest, summary)),
+                repeat=run.manifest.repeat_command,
+            )
         )
     )
 

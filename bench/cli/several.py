@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.flags import parsed
-from bench.cli.output import print_json, print_screen
+from bench.cli.output import print_json, print_result
 from bench.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def judge_several(
     if form == "json":
         print_json(verdicts.to_json())
     else:
-        print_screen(runs_screen(verdicts, report, repeat))
+        print_result(runs_screen(verdicts, report, repeat))
     return verdicts.exit_code
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.flags import parsed, parsed_rate, takes
-from bench.cli.output import format_option, print_json, print_screen
+from bench.cli.output import format_option, print_json, print_result
 from bench.cli.run_flags import metrics_flags, monitored
 from bench.cli.streams import Lines
 
@@ -177,7 +177,7 @@ def _status(folder: Path, contract: Contract | None, form: str) -> int:
     if form == "json":
         print_json(record.to_json())
     else:
-        from bench.show.watch import watch_screen
+        from bench.show.watch import watch_result
 
-        print_screen(watch_screen(record))
+        print_result(watch_result(record))
     return _exit(overall(record.targets))

@@ -9,7 +9,7 @@ too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from bench.judge.mistakes import mistakes_of
 from bench.judge.reached import came_to
 from bench.plan.contract import Contract
 from bench.record.facts import Places, places_of
-from bench.record.records.manifest import Harness, Manifest, ShardRecord, State
+from bench.record.records.manifest import Harness, LaneRecord, Manifest, ShardRecord, State
 from bench.record.records.record import Json
 from bench.record.run_folder import Run
 from bench.record.samples import Columns
@@ -38,7 +38,7 @@ def fitness(run: Run, override: Contract | None = None) -> Health:
     if not mistakes:
         return health
     reasons = [mistake.text for mistake in mistakes] + health.reasons
-    return replace(health, state="invalid", reasons=reasons, mistakes=mistakes)
+    return replace(health, state="invalid", reasons=reasons, mistakes=mistakes, by_stage={})
 
 
 def _of_harness(run: Run, override: Contract | None) -> Health:
@@ -49,7 +49,14 @@ def _of_harness(run: Run, override: Contract | None) -> Health:
     harness, lost = _lost(manifest, manifest.harness.replace(state=_state(run)))
     more = _more_facts(run)
     if places is None:
-        return examine(rows, harness, limit_ns, (), lost, more)
+        whole = examine(rows, harness, limit_ns, (), lost, more)
+        return _stage_by_stage(
+            run,
+            override,
+            rows,
+            whole,
+            lambda part, limit: examine(part, harness, limit, (), lost, more),
+        )
     gone = manifest.left_out_nodes
     kept_nodes = [conduct for conduct in conducts(run, override) if conduct.node not in gone]
     if gone:
@@ -64,6 +71,39 @@ def _of_harness(run: Run, override: Contract | None) -> Health:
         numbers = [index for index, name in enumerate(places.names) if name in gone]
         rows = rows.where(~np.isin(places.node_of(rows.schedule), numbers))
     return examine(rows, harness, limit_ns, kept_nodes, lost, more)
+
+
+def _stage_by_stage(
+    run: Run,
+    override: Contract | None,
+    rows: Columns,
+    whole: Health,
+    examined: Callable[[Columns, int | None], Health],
+) -> Health:
+    """An invalid run of several stages, with the health of each that was sent: one stage that came
+    too late says nothing of the others.
+    """
+    stages: dict[str, list[int]] = {}
+    for index, lane in enumerate(run.lanes):
+        if not lane.simulated:
+            stages.setdefault(lane.stage, []).append(index)
+    if whole.state != "invalid" or len(stages) < 2:
+        return whole
+    by_stage = {
+        stage: examined(
+            rows.where(np.isin(rows.schedule["lane"], lanes)),
+            _tightest_of([run.lanes[index] for index in lanes], override),
+        )
+        for stage, lanes in stages.items()
+    }
+    reasons = [
+        f"in stage {stage} {health.reasons[0]}"
+        for stage, health in by_stage.items()
+        if health.state == "invalid"
+    ]
+    if not reasons or len(reasons) == len(by_stage):
+        return replace(whole, by_stage=by_stage) if reasons else whole
+    return replace(whole, reasons=[*reasons, *whole.reasons[1:]], by_stage=by_stage)
 
 
 def _more_facts(run: Run) -> Json:
@@ -99,7 +139,11 @@ def conducts(run: Run, override: Contract | None = None) -> list[Conduct]:
 
 
 def _tightest_ns(run: Run, override: Contract | None) -> int | None:
-    own = [lane.contract for lane in run.lanes if lane.contract and not lane.simulated]
+    return _tightest_of([lane for lane in run.lanes if not lane.simulated], override)
+
+
+def _tightest_of(lanes: Sequence[LaneRecord], override: Contract | None) -> int | None:
+    own = [lane.contract for lane in lanes if lane.contract]
     limits = [contract.tightest_limit_ns for contract in ([override] if override else own)]
     return min((limit for limit in limits if limit is not None), default=None)
 

@@ -49,6 +49,16 @@ class Health:
     client_limited: bool
     #: what was refused because key, model, body or URL were wrong
     mistakes: list[Mistake] = dataclasses.field(default_factory=list)
+    #: of an invalid run of several stages: those that were sent, each by its own rows
+    by_stage: dict[str, Health] = dataclasses.field(default_factory=dict)
+
+    def of_lane(self, stage: str, *, simulated: bool) -> Health:
+        """What speaks against judging a lane: nothing that was sent says anything of a lane that
+        was computed.
+        """
+        if simulated:
+            return Health("valid", [], {}, False)
+        return self.by_stage.get(stage, self)
 
 
 @dataclasses.dataclass(frozen=True)

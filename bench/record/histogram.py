@@ -154,6 +154,12 @@ class Histogram:
         cell = int(np.searchsorted(np.cumsum(self.counts), rank))
         return min(_highest_us(cell) * US, self.max_ns)
 
+    def above(self, limit_ns: int) -> int:
+        """How many were over the limit, to within the width of its cell."""
+        us = min(-(-limit_ns // US), HIGHEST_US)
+        bucket = (us | _SUB_BUCKET_MASK).bit_length() - _HALF_BITS - 1
+        return int(self.counts[(bucket << _HALF_BITS) + (us >> bucket) + 1 :].sum())
+
     def percentile_ms(self, q: Fraction) -> float | None:
         """The same in ms."""
         value_ns = self.percentile_ns(q)

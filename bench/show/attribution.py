@@ -7,7 +7,8 @@ not named; foreign text has passed through `wording.visible`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,8 @@ from bench.record.records.attribution import (
     When,
 )
 from bench.record.records.verdicts import Interval
-from bench.show.document import Column, Node, Pairs, Table, Text
+from bench.show.document import PAGE, Code, Column, Node, Pairs, Table, Text
+from bench.show.result import Result
 from bench.show.wording import (
     between,
     change,
@@ -42,11 +44,6 @@ _SAY = {
 }
 #: Factors by a shorter name before the level's own.
 _CALL = {"route leg": "upstream", "served model": "model", "served region": "region"}
-_CAVEAT = (
-    "Share of the tail that would vanish if the level behaved like the rest (population"
-    " attributable fraction): what it is associated with, not what caused it. Shares of single"
-    " levels overlap and need not sum to 100 %."
-)
 
 
 def level_name(factor: str, level: str) -> str:
@@ -92,15 +89,36 @@ def _when(when: When) -> str:
     return f"{per_cent(when.share_of_tail, 0)} of it fell into {', '.join(when.slices)}"
 
 
-def attribution_screen(name: str, record: LaneAttribution) -> list[Node]:
-    """One lane on a screen, verdict first."""
-    return [Text(attribution_line(name, record)), *_before(record), *_tables(record)]
+def attribution_result(targets: Mapping[str, LaneAttribution], run: str) -> Result:
+    """A line a target, then the numbers of the first whose tail goes with something."""
+    lines = [Text(_sentence(attribution_line(name, record))) for name, record in targets.items()]
+    name, record = next(
+        (each for each in targets.items() if each[1].causes), next(iter(targets.items()))
+    )
+    body: list[Node] = [*lines[1:], *([Text("")] if lines[1:] else [])]
+    if len(targets) > 1:
+        body.append(Text(visible(name, 60), tone="strong"))
+    body += _tables(record)
+    foot: list[Node] = [Text("a share says what the tail goes with, not what caused it", "caution")]
+    body += [Text(_confounding(level)) for level in record.confounded]
+    body.append(Pairs(list(_about(record))))
+    if len(targets) > 1:
+        other = next(iter([each for each in targets if each != name]))
+        again = shlex.join(["tailproof", "attribute", f"{run}:{other}"])
+        foot.append(Code(visible(again, 4096), "next"))
+    return Result(lines[:1], body, foot)
 
 
-def _before(record: LaneAttribution) -> list[Node]:
-    notes = [_CAVEAT] if record.levels else []
-    notes += [_confounding(level) for level in record.confounded]
-    return [Pairs(list(_about(record))), *map(Text, notes)]
+def _sentence(said: str) -> str:
+    return f"{said[:1].upper()}{said[1:]}."
+
+
+def _tail(record: LaneAttribution) -> str:
+    where = "the limit" if record.by == "limit" else "the run's own p99"
+    return (
+        f"{count(record.tail)} of {count(record.n)} requests: {record.view} {record.metric} above"
+        f" {milliseconds(record.above_ms)}, {where}"
+    )
 
 
 def _tables(record: LaneAttribution) -> list[Table[Any]]:
@@ -109,15 +127,7 @@ def _tables(record: LaneAttribution) -> list[Table[Any]]:
 
 
 def _about(record: LaneAttribution) -> Iterator[tuple[str, str]]:
-    metric = f"{record.view} {record.metric}"
-    where = "the limit" if record.by == "limit" else "the run's own p99"
-    yield (
-        "the tail",
-        (
-            f"{count(record.tail)} of {count(record.n)} requests: {metric} above"
-            f" {milliseconds(record.above_ms)}, {where}"
-        ),
-    )
+    yield "the tail", _tail(record)
     if record.failed:
         yield "failed, in the tail", counts(record.failed, name_first=True)
     if record.set_apart:
@@ -154,15 +164,15 @@ def _confounding(level: Confounded) -> str:
 
 LEVEL_COLUMNS: list[Column[LevelRecord]] = [
     Column("level", lambda level: level_name(level.factor, level.level), "words"),
-    Column("effect", lambda level: level.effect, "words"),
+    Column("effect", lambda level: level.effect, "words", formats=PAGE),
     Column("of the tail", lambda level: per_cent(level.paf, 0)),
     Column("limits that decide", lambda level: between(level_bound(level), _whole)),
     Column("share in tail", lambda level: per_cent(level.share_of_tail, 0)),
     Column("share of all", lambda level: per_cent(level.share_overall, 0)),
-    Column("odds ratio", lambda level: _odds(level.odds_ratio)),
-    Column("within like contexts", lambda level: _odds(level.mh_odds_ratio)),
+    Column("odds ratio", lambda level: _odds(level.odds_ratio), formats=PAGE),
+    Column("within like contexts", lambda level: _odds(level.mh_odds_ratio), formats=PAGE),
     Column("its p99", lambda level: number(level.p99_ms), unit="ms"),
-    Column("p99 without it", lambda level: number(level.p99_without_ms), unit="ms"),
+    Column("p99 without it", lambda level: number(level.p99_without_ms), unit="ms", formats=PAGE),
 ]
 
 

@@ -21,7 +21,8 @@ from bench.record.records.census import (
     NeighbourRecord,
     PeriodRecord,
 )
-from bench.show.document import Column, Node, Pairs, Section, Table, Text, Verdict
+from bench.show.document import Code, Column, Node, Pairs, Section, Table, Text, Verdict
+from bench.show.result import Result
 from bench.show.wording import (
     ABSENT,
     CUT,
@@ -35,8 +36,9 @@ from bench.show.wording import (
     visible,
 )
 
-_EPISODES = 10
-_UNREADABLE = 5
+_EPISODES = 3
+#: Periods, files and notes that have a line.
+_PERIODS = 3
 #: Whether a promise holds by another definition; open where its bounds leave that.
 KEPT = {True: "kept", False: "broken", None: "open"}
 
@@ -88,8 +90,8 @@ def _promised(clause: CensusClause) -> str:
 #: The columns of a census; a screen draws the verdict last.
 CENSUS_COLUMNS: list[Column[CensusClause]] = [
     Column("clause", lambda clause: clause_name(clause.text), "words"),
-    Column("attained (bounds)", attained, width=26),
-    Column("promised", _promised, width=12),
+    Column("attained (bounds)", attained),
+    Column("promised", _promised),
     Column("verdict", lambda clause: clause.verdict, "verdict"),
     Column("decided by", lambda clause: "; ".join(because(clause)), "reason"),
 ]
@@ -166,35 +168,61 @@ def census_section(name: str, record: CensusRecord) -> Section:
 # ---- a screen
 
 
-def census_screen(record: CensusRecord) -> list[Node]:
-    """Period by period, then the log."""
-    nodes: list[Node] = []
+def census_result(record: CensusRecord, written: Sequence[str] = ()) -> Result:
+    """The verdict of each period, its clauses, what is due, the log; `written` are files."""
+    lead: list[Node] = []
+    body: list[Node] = []
     for period in record.periods:
-        nodes += _period(visible(record.contract, 40), period)
-    nodes += [Text(visible(sentence), "left out") for sentence in record.unusable]
-    nodes += [Text(visible(sentence), "attested") for sentence in record.attested]
-    nodes += _log(record.log)
-    return [*nodes, Verdict(record.overall)]
+        lead.append(_came_to(record, period))
+        body += _period(period)
+    lead = lead or [Verdict(record.overall, "", "  no period of the log can be judged")]
+    body += [Text(visible(sentence), "left out") for sentence in record.unusable]
+    body += [Text(visible(sentence), "attested") for sentence in record.attested]
+    due = [each for each in record.periods if each.credit is not None]
+    foot: list[Node] = [
+        Text(_credit(each, several=len(due) > 1), "credit") for each in due[:_PERIODS]
+    ]
+    foot += [Text(said, label) for label, said in _log(record.log)]
+    foot += [Code(visible(path, 4096), "written") for path in written]
+    return Result([*lead[:_PERIODS], *_more_periods(lead)], body, foot)
 
 
-def _period(contract: str, period: PeriodRecord) -> Iterator[Node]:
-    minutes = f"{count(period.observed_minutes)} of {count(period.minutes)}"
-    zone = period.time_zone or "UTC"
-    yield Text(
-        f"{period.period} ({zone}) · {count(period.rows)} requests · {minutes} minutes observed",
-        "CENSUS",
-        "strong",
-    )
+def _more_periods(lead: Sequence[Node]) -> Iterator[Node]:
+    if len(lead) > _PERIODS:
+        yield Text(f"and {count(len(lead) - _PERIODS)} more periods: add --full")
+
+
+def _credit(period: PeriodRecord, *, several: bool) -> str:
+    assert period.credit is not None
+    return f"{visible(period.period, 20)}, " * several + credit_line(period.credit)
+
+
+def _came_to(record: CensusRecord, period: PeriodRecord) -> Verdict:
+    """`FAIL  2026-10: 3 of 200 requests were …, under contract azure`."""
+    when = f"  {visible(period.period, 20)}"
+    minutes = f"{count(period.observed_minutes)} of {count(period.minutes)} minutes observed"
+    aside = f"{visible(record.contract, 40)}, {count(period.rows)} requests, {minutes}"
+    judged = [clause for clause in period.clauses if clause.verdict != "REPORTED"]
+    of_it = [clause for clause in judged if clause.verdict == period.overall]
+    if period.overall in ("FAIL", "INCONCLUSIVE") and of_it:
+        first = of_it[0]
+        said = f"{clause_name(first.text)} {attained(first)} against {_promised(first)}"
+        more = f", {len(of_it)} of {len(judged)} clauses" if len(of_it) > 1 else ""
+        return Verdict(period.overall, "", f"{when}: {said}{more}", aside)
+    all_of = "the clause is" if len(judged) == 1 else f"all {len(judged)} clauses are"
+    kept = f": {all_of} kept" if period.overall == "PASS" else ""
+    return Verdict(period.overall, "", f"{when}{kept}", aside)
+
+
+def _period(period: PeriodRecord) -> Iterator[Node]:
     clauses, *nearby = _tables(period.period, period.clauses)
-    yield replace(clauses, caption=f"CONTRACT {contract}", layout="promises")
+    yield replace(clauses, caption="", layout="promises")
     if period.excluded:
         yield Text(counts(period.excluded), "excluded")
-    yield from nearby
-    if period.credit is not None:
-        yield Text(credit_line(period.credit), "credit")
     for clause in period.clauses:
         if clause.verdict == "FAIL":
-            yield from _evidence(clause, zone)
+            yield from _evidence(clause, period.time_zone or "UTC")
+    yield from nearby
 
 
 def _evidence(clause: CensusClause, zone: str) -> Iterator[Node]:
@@ -229,18 +257,18 @@ def accounted(rows: Accounting) -> str:
     return f"{count(rows.rows_in)} in the log = {' + '.join(parts)}"
 
 
-def _log(log: LogRecord) -> Iterator[Node]:
-    names = ", ".join(visible(each.name, 80) for each in log.files)
-    spans = f"{count(log.rows)} requests, {log.first_utc} to {log.last_utc}"
-    yield Text(f"{names}: {spans}", "log")
+def _log(log: LogRecord) -> Iterator[tuple[str, str]]:
+    names = ", ".join(visible(each.name, 80) for each in log.files[:_PERIODS])
+    yield "log", f"{names}: {count(log.rows)} requests, {log.first_utc} to {log.last_utc}"
     if log.columns:
         named = (f"{name} = {visible(column, 40)}" for name, column in log.columns.items())
-        yield Text(", ".join(named), "columns")
-    yield from (Text(note, "note") for note in log.notes)
+        yield "columns", ", ".join(named)
+    yield from (("note", visible(note, 200)) for note in log.notes[:_PERIODS])
     if log.accounting is not None:
-        yield Text(accounted(log.accounting), "rows")
+        yield "rows", accounted(log.accounting)
     if unreadable := log.unreadable.count:
-        yield Text(f"{count(unreadable)} rows cannot be read and count both ways", "unread")
-        for each in log.unreadable.first[:_UNREADABLE]:
-            where = f"{visible(each.file, 40)}:{each.line}"
-            yield Text(f"{where}: {visible(each.reason)}", " ", "soft")
+        first = log.unreadable.first[:1]
+        where = "".join(
+            f"; {visible(each.file, 40)}:{each.line}: {visible(each.reason, 90)}" for each in first
+        )
+        yield "unread", f"{count(unreadable)} rows cannot be read and count both ways{where}"

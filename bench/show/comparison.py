@@ -7,7 +7,7 @@ then what to mistrust; what has no number shows its reason; every name has passe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,7 @@ from bench.record.records.comparisons import (
     RatioRecord,
     ServedArm,
 )
-from bench.record.records.verdicts import Expectation
-from bench.show.document import Column, Heading, Node, Pairs, Table, Text
+from bench.show.document import Column, Table
 from bench.show.ratios import bound_of_ratio, interval_words, points, ratio_words
 from bench.show.wording import (
     ABSENT,
@@ -51,31 +50,6 @@ DESIGNS = {
     "side by side": "measured side by side, each with arrivals of its own",
     "one after the other": "measured one after the other",
 }
-
-
-def comparison_screen(record: Comparison) -> list[Node]:
-    """Outcome, reasons, tables."""
-    return [Heading(comparison_title(record)), *_before(record), *_tables(record)]
-
-
-def expected_screen(expects: Sequence[Expectation]) -> list[Node]:
-    """Which outcomes a suite rehearses, and whether they came."""
-    nodes: list[Node] = []
-    for item in expects:
-        where = item.phase or item.bucket or "the whole run"
-        came = "met" if item.met else f"NOT MET, got {item.got}"
-        pair = f"{visible(item.other)} against {visible(item.baseline)} in {visible(where)}"
-        nodes.append(Text(f"{pair}: {item.expected}, {came}", "expected"))
-    return nodes
-
-
-def _before(record: Comparison) -> list[Node]:
-    """The outcome, and what to mistrust."""
-    warnings = (visible(warning) for warning in record.warnings)
-    return [
-        Pairs(list(_about(record))),
-        *(Text(warning, "warning", "warning") for warning in warnings),
-    ]
 
 
 def name_of_arm(record: Comparison, side: str) -> str:
@@ -118,12 +92,12 @@ def _about(record: Comparison) -> Iterator[tuple[str, str]]:
         yield "everywhere", _dominance(record, record.permutation)
     if record.aa is not None:
         yield "A/A check", _aa(record.aa)
-    yield "price", _price(record)
+    yield "price", price_words(record)
     if (served := record.as_served) is not None:
-        yield from _served(served, record)
+        yield from as_served_pairs(served, record)
 
 
-def _served(served: AsServed, record: Comparison) -> Iterator[tuple[str, str]]:
+def as_served_pairs(served: AsServed, record: Comparison) -> Iterator[tuple[str, str]]:
     """What was bought and served by another tier, and the comparison without it."""
     for arm, side in ((served.baseline, record.baseline), (served.other, record.other)):
         if arm is not None:
@@ -195,7 +169,8 @@ def _aa(check: AACheck) -> str:
     return f"{what}: {'REJECTS, so nothing is proven' if check.rejects else 'does not reject'}"
 
 
-def _price(record: Comparison) -> str:
+def price_words(record: Comparison) -> str:
+    """What the other target costs more, or why that is not known."""
     found = record.price
     said = [] if found.advice is None else [f"{found.advice}: {_for_nothing(record)}"]
     if found.yearly_usd is not None:
@@ -254,16 +229,6 @@ VOLUME_COLUMNS: list[Column[PriceAt]] = [
 ]
 
 
-def _tables(record: Comparison) -> Iterator[Table[Any]]:
-    if record.price.curve:
-        yield volume_table(record)
-    if record.ratios:
-        caption = "Ratio of the quantiles, other over baseline; of the p99 the bound that decides"
-        rows = [_Ratio(name, ratio, record) for name, ratio in record.ratios.items()]
-        yield Table(caption, RATIO_COLUMNS, rows)
-    yield from part_tables(record)
-
-
 def volume_table(record: Comparison) -> Table[PriceAt]:
     """A fee by the requests that it is spread over."""
     return Table("What the fee comes to, by volume", VOLUME_COLUMNS, record.price.curve)
@@ -277,25 +242,6 @@ def part_tables(record: Comparison) -> Iterator[Table[Any]]:
     if record.by_bucket:
         caption = "By context bucket: the same"
         yield _parts(caption, "prompt tokens", record.by_bucket)
-
-
-@dataclass(frozen=True)
-class _Ratio:
-    """A quantile of both arms, and what was compared."""
-
-    name: str
-    found: RatioRecord
-    of: PartComparison
-
-
-RATIO_COLUMNS: list[Column[_Ratio]] = [
-    Column("quantile", lambda row: name_of_key(row.name), "words"),
-    Column("baseline", lambda row: number(row.found.baseline_ms), unit="ms"),
-    Column("other", lambda row: number(row.found.other_ms), unit="ms"),
-    Column("ratio", lambda row: ratio_words(row.found.ratio)),
-    Column("bound", lambda row: bound_of_ratio(row.of, row.name)),
-    Column("MDE", lambda row: ratio_words(row.found.mde)),
-]
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,8 @@ class Verdict:
     verdict: str
     label: str = "overall"
     says: str = ""
+    #: what it is of; at the end of its line, or on the next
+    aside: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from bench.record.records.manifest import Manifest
 from bench.record.records.summary import Summary
 from bench.record.records.verdicts import LeftOutVerdict, Verdicts
 from bench.record.run_folder import Run
-from bench.show.document import Code, Node, Pair, Text
+from bench.show.document import Code, Node, Pair, Text, Verdict
+from bench.show.result import Result
 from bench.show.wording import ABSENT, CUT, count, milliseconds, number, per_cent, visible
 from bench.units import show_duration
 
@@ -55,7 +56,7 @@ def health_line(summary: Summary) -> str:
             " where it also fails counted from sending"
         )
     if all(target.simulated for target in summary.targets.values()) and summary.targets:
-        reasons = "nothing was sent: all requests were computed by the simulator"
+        return "nothing was sent: all requests were computed by the simulator"
     return f"{visible(health.state, 20)}: {reasons}" if reasons else visible(health.state, 20)
 
 
@@ -182,18 +183,15 @@ def for_buyers(left_out: Sequence[LeftOutVerdict]) -> str:
 
 # ---- what differs in a run's folder
 
-#: Differences that a screen lists.
-_DIFFERENCES_MOST = 50
 
-
-def verified_screen(found: Verified) -> list[Node]:
-    """What differs, one a line, and what was looked at."""
-    differences, most = found.differences, _DIFFERENCES_MOST
-    nodes: list[Node] = [Code(visible(each.text, 400)) for each in differences[:most]]
-    if len(differences) > most:
-        nodes.append(Text(f"and {count(len(differences) - most)} more"))
-    nodes += [Text(f"note: {visible(note, 400)}") for note in found.notes]
+def verified_result(found: Verified) -> Result:
+    """Whether anything differs, and what was looked at; then what does, one a line."""
+    differences = found.differences
     several = "s" * (len(differences) > 1)
+    looked = f"{count(found.files)} files by digest and judged {count(found.clauses)} clauses anew"
     said = f"{count(len(differences))} difference{several}" if differences else "nothing differs"
-    looked = f"{count(found.files)} files by digest and judged {count(found.clauses)} clauses"
-    return [*nodes, Text(f"{said}; looked at {looked} anew")]
+    lead: list[Node] = [
+        Verdict("FAIL" if differences else "PASS", "", f"  {said}: looked at {looked}"),
+        *(Text(visible(note, 400), "note") for note in found.notes),
+    ]
+    return Result(lead, [Code(visible(each.text, 400)) for each in differences])

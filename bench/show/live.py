@@ -10,7 +10,7 @@ when the region is gone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +25,6 @@ from bench.show.terminal_tables import RowByRow
 from bench.show.wording import (
     ABSENT,
     count,
-    counts,
     milliseconds,
     number,
     per_cent,
@@ -35,14 +34,13 @@ from bench.show.wording import (
 from bench.units import S
 
 PLAIN_EVERY_NS = 5 * S
-_BAR = 12
-#: Characters of a line in a log.
-_PLAIN = 125
-#: Cells of a lane's name and of a latency.
-_NAME, _LATENCY = 18, 11
+#: Characters of a line in a log, of a stage's name in it, and cells of a target's name.
+_PLAIN, _STAGE, _NAME = 125, 30, 18
 #: Lines of the window that the region leaves free: the opening sentence, and where the cursor
 #: stands.
 _SPARE = 3
+#: From so many cells on the region has every column.
+_WIDE = 96
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +59,8 @@ class LaneProgress:
     p50_ms: float | None = None
     p99_ms: float | None = None
     p999_ms: float | None = None
+    #: how many times the share is bad so far that a clause on latency lets be; None without one
+    budgets: float | None = None
 
     @property
     def failures(self) -> int:
@@ -107,6 +107,8 @@ class Progress:
     #: position among the run's stages and the stage's phases, from 1, and how many there are
     stage_number: int = 1
     stages: int = 1
+    #: the suite's name, where it has several stages
+    suite: str = ""
     phase_number: int = 1
     phases: int = 1
 
@@ -200,121 +202,114 @@ def _left(progress: Progress) -> str:
     )
 
 
-def _of_all(at: int, of: int) -> str:
-    return f" ({at} of {of})" if of > 1 else ""
-
-
-def _phase(progress: Progress) -> str:
-    left = (
-        f", {whole_seconds(progress.phase_left_ns)} left"
-        if progress.phase_left_ns > 0 and progress.phases > 1
-        else ""
-    )
-    place = _of_all(progress.phase_number, progress.phases) if left else ""
-    return f"{visible(progress.phase, 24)}{place}{left}"
-
-
 def _event(event: tuple[int, str]) -> str:
+    """`1:05  drill: eu-1 recovered`."""
     at_ns, sentence = event
-    return f"at {whole_seconds(max(at_ns, 0))}: {visible(sentence)}"
-
-
-def _failed(lane: LaneProgress) -> str:
-    """The most frequent outcome first."""
-    return counts(dict(sorted(lane.failed.items(), key=lambda item: -item[1])))
+    minutes, seconds = divmod(max(at_ns, 0) // S, 60)
+    return f"{minutes:2}:{seconds:02}  {visible(sentence)}"
 
 
 # ---- the live region
 
 
 def live_text(progress: Progress, width: int, height: int) -> Text:
-    """Stage and phase, rates, a line or two a lane, the last events: at most `height` lines of
-    `width` cells.
+    """Stage, rates, a line a target, the last events: at most `height` lines of `width` cells. No
+    verdict and no colour: it is not over.
     """
-    head = list(_head(progress))
-    events = [f"   {_event(event)}" for event in progress.events]
+    head = list(_head(progress, width))
+    events = [_event(event) for event in reversed(progress.events)]
+    events = ["", *events] if events else []
     room = max(height - _SPARE - len(head) - len(events), 1)
+    lanes = _lane_lines(progress, room, width)
     text = Text(no_wrap=True)
-    for index, line in enumerate(
-        [*head, *_lane_lines(progress.lanes, room), *events][: max(height - 1, 1)]
-    ):
+    for index, line in enumerate([*head, *lanes, *events][: max(height - 1, 1)]):
         row = Text(line, style="bold" if index == 0 else "")
         row.truncate(width, overflow="ellipsis")
         text.append_text(row if index == 0 else Text("\n").append_text(row))
     return text
 
 
-def _head(progress: Progress) -> Iterator[str]:
-    filled = round(_share(progress) * _BAR)
-    stage = f" ▸ {visible(progress.stage, 30)}{_of_all(progress.stage_number, progress.stages)}"
-    yield (
-        f"{_padded(stage, 34)}  {'█' * filled}{'░' * (_BAR - filled)}  {_done(progress)}  "
-        f" {_left(progress)}"
-    )
-    yield (
-        f"   {_phase(progress)} · in flight {count(progress.in_flight)} · late p99"
-        f" {milliseconds(progress.late_p99_ms)}"
-    )
-    if (recent := progress.recent) is not None:
-        rates = (f"{number(rate)}/s" for rate in (recent.offered, recent.sent, recent.done))
-        yield _three(f"last {whole_seconds(round(recent.over_ns / S) * S)}", *rates)
-    yield (
-        _three("so far", *map(count, (progress.offered, progress.sent, progress.done)))
-        + f"spend {progress.spend}"
-    )
-    yield from (f"   {line}" for line in RowByRow(LIVE_COLUMNS).head())
+def _head(progress: Progress, width: int) -> Iterator[str]:
+    wide = width >= _WIDE
+    name = visible(progress.stage, _STAGE)
+    if progress.stages > 1:
+        word = "stage " if wide else ""
+        name = f"{word}{progress.stage_number} of {progress.stages}, {name}"
+        name = f"{visible(progress.suite, 24)}  {name}" if progress.suite else name
+    bar = 32 if wide else 16
+    filled = round(_share(progress) * bar)
+    marks = "█" * filled + "░" * (bar - filled)
+    yield f"{_padded(name, 44 if wide else 36)}  {marks}  {_done(progress)}   {_left(progress)}"
+    yield _rates(progress, "requests/s" if wide else "/s")
+    yield ""
+    yield from _rows(width).head()
 
 
-def _three(when: str, offered: str, sent: str, done: str) -> str:
-    parts = (f"offered {offered}", f"sent {sent}", f"done {done}")
-    return f"   {_padded(when, 9)}" + "".join(f"{_padded(part, 14)}  " for part in parts)
+def _rates(progress: Progress, unit: str) -> str:
+    recent = progress.recent
+    said = []
+    if recent is not None:
+        per = unit if unit.startswith("/") else f" {unit}"
+        said.append(f"sent {number(recent.sent)} of {number(recent.offered)}{per}")
+    said.append(f"in flight {count(progress.in_flight)}")
+    if progress.late_p99_ms is not None:
+        said.append(f"sent late p99 {milliseconds(progress.late_p99_ms)}")
+    if progress.spend != ABSENT:
+        said.append(f"spent {progress.spend}")
+    return "    ".join(said)
 
 
-def _lane_lines(lanes: Sequence[LaneProgress], room: int) -> list[str]:
-    """In the order of the plan; where there is no room for all, the worst first and how many are
-    left out.
-    """
-    lines = [_lane(lane) for lane in lanes]
-    if sum(map(len, lines)) <= room:
-        return [line for each in lines for line in each]
-    kept: list[str] = []
-    left = len(lanes)
-    for lane in sorted(lanes, key=_badness, reverse=True):
-        more = _lane(lane)
-        if len(kept) + len(more) + 1 > room:
-            break
-        kept += more
-        left -= 1
-    return [*kept, f"   and {left} more"]
+def _lane_lines(progress: Progress, room: int, width: int) -> list[str]:
+    """In the order of the plan; where there is no room for all, the worst and how many are left."""
+    rows = _rows(width)
+    lanes = progress.lanes
+    if len(lanes) <= room:
+        return [rows.row(lane) for lane in lanes]
+    worst = sorted(lanes, key=_badness, reverse=True)[: max(room - 1, 0)]
+    left = len(lanes) - len(worst)
+    return [*map(rows.row, worst), f"and {left} more, none worse"]
 
 
-def _badness(lane: LaneProgress) -> tuple[float, float]:
-    return lane.failures / max(lane.done, 1), lane.p99_ms or 0.0
-
-
-def _done_of(lane: LaneProgress) -> str:
-    planned = "" if lane.planned is None else f" of {count(lane.planned)}"
-    return f"{count(lane.done)}{planned}"
+def _badness(lane: LaneProgress) -> tuple[float, float, float]:
+    return lane.budgets or 0.0, lane.failures / max(lane.done, 1), lane.p99_ms or 0.0
 
 
 def _ok(lane: LaneProgress) -> str:
     return per_cent((lane.done - lane.failures) / lane.done, 2) if lane.done else ABSENT
 
 
-#: What is seen of a lane while the run lasts.
+def _budgets(lane: LaneProgress) -> str:
+    """`4.5 ×  ██████████████████`: four cells a budget."""
+    if lane.budgets is None:
+        return ""
+    bar = "█" * min(round(4 * lane.budgets), _BAR)
+    return f"{number(round(lane.budgets, 1))} ×  {bar:<{_BAR}}"
+
+
+#: Cells of the longest bar of a target.
+_BAR = 18
+#: What is seen of a target while the run lasts, in a wide window and in a narrow one.
 LIVE_COLUMNS: list[Column[LaneProgress]] = [
-    Column("response", lambda lane: visible(lane.name, _NAME - 1), "words", width=_NAME),
-    Column("done", _done_of, width=16),
-    Column(quantile_name(P50), lambda lane: milliseconds(lane.p50_ms), width=_LATENCY),
-    Column(quantile_name(P99), lambda lane: milliseconds(lane.p99_ms), width=_LATENCY),
-    Column(quantile_name(P999), lambda lane: milliseconds(lane.p999_ms), width=_LATENCY),
-    Column("ok", _ok, width=9),
+    Column("so far, ms", lambda lane: visible(lane.name, _NAME - 1), "words", width=_NAME),
+    Column("done", lambda lane: count(lane.done), width=8),
+    Column("ok", _ok, width=8),
+    Column(quantile_name(P50), lambda lane: number(lane.p50_ms), width=8),
+    Column(quantile_name(P99), lambda lane: number(lane.p99_ms), width=8),
+    Column(quantile_name(P999), lambda lane: number(lane.p999_ms), width=8),
+    Column("slow or failed, × the budget", _budgets, width=37),
+]
+NARROW_COLUMNS: list[Column[LaneProgress]] = [
+    Column("so far, ms", lambda lane: visible(lane.name, _NAME - 1), "words", width=_NAME),
+    Column("done", lambda lane: count(lane.done), width=8),
+    Column("ok", _ok, width=8),
+    Column(quantile_name(P50), lambda lane: number(lane.p50_ms), width=8),
+    Column(quantile_name(P99), lambda lane: number(lane.p99_ms), width=8),
+    Column("bad, × the budget", _budgets, width=28),
 ]
 
 
-def _lane(lane: LaneProgress) -> list[str]:
-    line = f"   {RowByRow(LIVE_COLUMNS).row(lane)}"
-    return [line, f"     {_failed(lane)}"] if lane.failed else [line]
+def _rows(width: int) -> RowByRow[LaneProgress]:
+    return RowByRow(LIVE_COLUMNS) if width >= _WIDE else RowByRow(NARROW_COLUMNS)
 
 
 def _padded(text: str, width: int) -> str:
@@ -326,18 +321,14 @@ def _padded(text: str, width: int) -> str:
 
 
 def plain_line(progress: Progress) -> str:
-    """The same in one line; of several lanes the worst."""
-    recent = progress.recent
-    rates = f"; {number(recent.sent)} of {number(recent.offered)}/s" if recent is not None else ""
-    lanes = "".join(
-        f"; {visible(lane.name, 24)} p99 {milliseconds(lane.p99_ms)}"
-        for lane in sorted(progress.lanes, key=_badness, reverse=True)[:1]
-    )
-    at = f" ({progress.stage_number}/{progress.stages})" if progress.stages > 1 else ""
+    """The same in one line, without a target's latencies: they mean nothing before the end."""
+    planned = _planned(progress)
+    of = f" of {count(planned)}" if planned >= progress.done and planned else ""
     failures = sum(lane.failures for lane in progress.lanes)
-    return visible(
-        f"{visible(progress.stage, 30)}{at} {visible(progress.phase, 24)}"
-        f" {_done(progress).strip()}, {_left(progress)}{rates}; done {count(progress.done)}, failed"
-        f" {count(failures)}{lanes}; late {milliseconds(progress.late_p99_ms)}",
-        _PLAIN,
-    )
+    said = [f"{count(progress.done)}{of} done", f"{count(failures)} failed"]
+    if (recent := progress.recent) is not None:
+        said.append(f"sent {number(recent.sent)} of {number(recent.offered)}/s")
+    if progress.late_p99_ms is not None:
+        said.append(f"sent late p99 {milliseconds(progress.late_p99_ms)}")
+    head = f"{visible(progress.stage, _STAGE)} {_done(progress).strip()}, {_left(progress)}"
+    return visible(f"{head}: {', '.join(said)}", _PLAIN)

@@ -26,10 +26,12 @@ from bench.show.document import (
     Section,
     Table,
     Text,
+    Verdict,
     numbered,
 )
 from bench.show.plots.against_load import tail_against_load
 from bench.show.report import page_files
+from bench.show.result import Result
 from bench.show.verdicts import remarks, verdict_table
 from bench.show.wording import (
     ABSENT,
@@ -209,14 +211,16 @@ def probe_table(record: RampRecord) -> Table[_Probe]:
     return Table(caption, PROBE_COLUMNS, rows)
 
 
-def ramp_screen(record: RampRecord, report: Path) -> list[Node]:
-    """The record on a screen."""
-    nodes: list[Node] = [Text(_SIMULATED)] if record.simulated else []
-    nodes += [probe_table(record), Text(headline(record), "found")]
-    nodes += [Text(sentence, " ") for sentence in further(record)]
-    nodes.append(Code(visible(report, 4096), "report"))
-    nodes.append(Code(visible(record.repeat_command, 4096), "again"))
-    return nodes
+def ramp_result(record: RampRecord, report: Path) -> Result:
+    """What was found, each run, then what to type next."""
+    lead: list[Node] = [Verdict(_VERDICT[record.outcome], "", f"  {headline(record)}")]
+    lead += [Text(f"{each[:1].upper()}{each[1:]}.") for each in further(record)]
+    foot: list[Node] = []
+    if record.simulated:
+        foot.append(Text("nothing was sent: all runs were computed by the simulator", "harness"))
+    foot.append(Code(visible(report, 4096), "report"))
+    foot.append(Code(visible(record.repeat_command, 4096), "again"))
+    return Result(lead, [probe_table(record)], foot)
 
 
 def ramp_document(record: RampRecord, final: Verdicts | None) -> Document:

@@ -29,7 +29,9 @@ from bench.show.document import (
     Text,
     Verdict,
 )
-from bench.show.terminal_tables import STYLES, WIDTH, fit, styled_table, wrapped
+from bench.show.result import MOST_LINES, Result
+from bench.show.terminal_cells import STYLES, WIDTH, fit, wrapped
+from bench.show.terminal_tables import styled_table
 
 #: Narrower screens are drawn as if they had so many cells.
 _NARROWEST = 80
@@ -45,6 +47,12 @@ def print_nodes(nodes: Iterable[Node], out: IO[str], width: int = WIDTH) -> None
     Console(file=out, highlight=False).print(screen(nodes, width), soft_wrap=True)
 
 
+def print_result(result: Result, out: IO[str], width: int = WIDTH, *, whole: bool = False) -> None:
+    """The same of a result, `whole` even where a window would scroll."""
+    drawn = result_screen(result, width, whole=whole)
+    Console(file=out, highlight=False).print(drawn, soft_wrap=True)
+
+
 def screen(nodes: Iterable[Node], width: int = WIDTH) -> rich_text.Text:
     """The nodes one below the other; its `plain` is the same without colour."""
     drawn, width = rich_text.Text(), max(width, _NARROWEST)
@@ -52,6 +60,29 @@ def screen(nodes: Iterable[Node], width: int = WIDTH) -> rich_text.Text:
         _draw(drawn, node, width)
     drawn.rstrip()
     return drawn
+
+
+def result_screen(result: Result, width: int = WIDTH, *, whole: bool = False) -> rich_text.Text:
+    """Lead, body and foot with a line between them, in at most MOST_LINES unless `whole`."""
+    lead, body, foot = (_lines(part, width) for part in (result.lead, result.body, result.foot))
+    if not whole:
+        lead = lead[: max(MOST_LINES - len(foot) - 3, 1)]
+        between = 1 + bool(foot)
+        room = max(MOST_LINES - len(lead) - len(foot) - between, 1)
+        if len(body) > room:
+            more = f"… and {len(body) - room + 1} more lines: add --full"
+            body = [*body[: room - 1], rich_text.Text(more, "dim")]
+    parts = [part for part in (lead, body, foot) if part]
+    blank = [rich_text.Text("")]
+    lines = list(parts[0])
+    for part in parts[1:]:
+        lines += [*blank, *part]
+    return rich_text.Text("\n").join(lines)
+
+
+def _lines(nodes: Iterable[Node], width: int) -> list[rich_text.Text]:
+    drawn = screen(nodes, width)
+    return list(drawn.split("\n", allow_blank=True)) if drawn.plain else []
 
 
 def _draw(drawn: rich_text.Text, node: Node, width: int) -> None:
@@ -89,9 +120,14 @@ def _add(drawn: rich_text.Text, lines: Iterable[str], style: str = "") -> None:
 def _draw_verdict(drawn: rich_text.Text, node: Verdict, width: int) -> None:
     label = f"{node.label:<{_LABEL}}" if node.label else ""
     first, *more = wrapped(label, node.verdict + node.says, width)
+    rest, aside = first[len(label) + len(node.verdict) :], node.aside
+    room = width - cell_len(first) - cell_len(aside)
+    beside = bool(aside) and not more and room > 1
     drawn.append(label)
     drawn.append(node.verdict, STYLES.get(node.verdict, ""))
-    _add(drawn, [first[len(label) + len(node.verdict) :], *more])
+    _add(drawn, [f"{rest}{' ' * room}{aside}" if beside else rest, *more])
+    if aside and not beside:
+        _add(drawn, wrapped("", aside, width), "dim")
 
 
 def _draw_pairs(drawn: rich_text.Text, node: Pairs, width: int) -> None:

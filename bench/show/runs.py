@@ -26,11 +26,12 @@ from bench.show.document import (
     Strip,
     Table,
     Text,
-    Verdict,
     numbered,
 )
+from bench.show.last_screen import clause_table, lead, reasons, told
 from bench.show.report import page_files
-from bench.show.verdicts import remarks, verdict_screens, verdict_table
+from bench.show.result import Result
+from bench.show.verdicts import remarks, verdict_table
 from bench.show.wording import ABSENT, CUT, clause_name, count, number, per_cent, visible
 
 #: More runs than this stand in the report alone.
@@ -151,18 +152,20 @@ def _counts(clause: ClauseVerdict, run: str) -> RunCounts | None:
     return next((each for each in clause.between.runs if each.run == run), None)
 
 
-def runs_screen(verdicts: Verdicts, report: Path | None, repeat: str) -> list[Node]:
+def runs_screen(verdicts: Verdicts, report: Path | None, repeat: str) -> Result:
     """The record on a screen."""
-    nodes: list[Node] = [*verdict_screens(verdicts), Verdict(visible(verdicts.overall, 20))]
-    nodes.append(Text(of_whom(verdicts), "of"))
+    body: list[Node] = [
+        clause_table(told(verdicts), verdicts),
+        *reasons(verdicts.clauses),
+        Text(""),
+    ]
+    body += [Text(sentence) for sentence in sentences(verdicts)]
     if len(verdicts.runs) <= _ON_SCREEN:
-        nodes.append(runs_table(verdicts))
-    nodes += [Text(sentence, " ") for sentence in sentences(verdicts)]
-    if report is not None:
-        nodes.append(Code(visible(report, 4096), "report"))
+        body.append(runs_table(verdicts))
+    foot: list[Node] = [] if report is None else [Code(visible(report, 4096), "report")]
     if repeat:
-        nodes.append(Code(visible(repeat, 4096), "again"))
-    return nodes
+        foot.append(Code(visible(repeat, 4096), "again"))
+    return Result([*lead(verdicts), Text(f"Of {of_whom(verdicts)}.")], body, foot)
 
 
 def runs_document(verdicts: Verdicts, title: str, repeat: str) -> Document:

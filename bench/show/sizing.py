@@ -7,136 +7,185 @@ here; a lane without prices shows none, never 0; what no run decides says so.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import math
+import shlex
+from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from bench.judge.contract.sizing import ClauseSize, Guess, LaneSize, Sizing, Whole
-from bench.show.document import Column, Heading, Node, Table, Text
+from bench.show.document import Code, Column, Node, Table, Text
+from bench.show.result import Result
 from bench.show.wording import ABSENT, count, in_usd, long_duration, per_cent, usd, visible
+from bench.units import show_list
+
+#: Of more lanes than this only those clauses have a line that the plan may well leave open.
+_LANES_MOST = 6
+#: A smaller chance than this is no plan.
+_LIKELY = 0.8
 
 
-def sizing_screen(sizing: Sizing) -> list[Node]:
-    """Each lane with its clauses, then what decides them all."""
-    nodes: list[Node] = []
-    for lane in sizing.lanes:
-        nodes += _lane(lane, sizing)
-    for label, whole in (
-        ("all clauses", sizing.every),
-        ("without the clauses by time", sizing.short),
-    ):
-        if whole is not None and (whole is sizing.every or sizing.every != sizing.short):
-            nodes.append(Text(f"{label}: {_whole_text(whole)}"))
-    if sizing.undecidable:
-        undecidable = visible("; ".join(sizing.undecidable), 400)
-        said = f"no run of any size decides, if the guess is right: {undecidable}"
-        nodes.append(Text(said))
-    return nodes
-
-
-def _lane(lane: LaneSize, sizing: Sizing) -> list[Node]:
-    nodes: list[Node] = [Heading(visible(lane.name, 60)), Text(_sent(lane), " ")]
-    if lane.clauses:
-        rows = [
-            _Guessed(lane, clause, guess, sizing.assumed.power)
-            for clause in lane.clauses
-            for guess in clause.guesses
-        ]
-        nodes.append(Table("", GUESS_COLUMNS, rows))
-    notes = [f"clause {clause.number}: {note}" for clause in lane.clauses for note in clause.notes]
-    return [*nodes, *(Text(visible(note, 400), "note") for note in (*notes, *lane.notes))]
-
-
-def _sent(lane: LaneSize) -> str:
-    rate = "closed loop" if lane.rate_rps is None else f"{lane.rate_rps:,.1f}/s"
-    warmup = f" + {count(lane.warmup)} warm-up" if lane.warmup else ""
-    load = lane.load
-    return (
-        f"{count(load.requests)}{warmup} requests, {rate},"
-        f" {long_duration(load.duration_ns)}{', computed' * lane.simulated}; tokens"
-        f" {count(load.prompt_tokens)} prompt, {count(load.output_tokens)} output; "
-        + ("no prices" if load.usd is None else in_usd(load.usd))
-        + ("" if lane.contract else "; no contract")
-    )
+def sizing_result(sizing: Sizing, what: str, name: str) -> Result:
+    """The chances of each clause, what would decide it, then what decides them all; `what` is sent
+    by the suite or scenario `name`.
+    """
+    rows = [_Sized(lane, clause) for lane in sizing.lanes for clause in lane.clauses]
+    lead: list[Node] = [Text(what, tone="strong")]
+    if meant := _meant(sizing):
+        lead.append(Text(meant))
+    body: list[Node] = []
+    likely = 0
+    if len(sizing.lanes) > _LANES_MOST:
+        doubtful = [row for row in rows if min(row.kept, row.broken) < _LIKELY]
+        likely, rows = len(rows) - len(doubtful), sorted(doubtful, key=lambda row: row.kept)
+    if rows:
+        power = per_cent(float(sizing.assumed.power))
+        body.append(
+            Table(f"chance, and what a chance of {power} needs", SIZE_COLUMNS, rows, "promises")
+        )
+    if likely:
+        body.append(Text(f"{count(likely)} more clauses are decided with a chance of 80 % or more"))
+    body += [
+        Text(f"{visible(lane.name, 60)}: no contract") for lane in sizing.lanes if not lane.contract
+    ]
+    body += [Text(said, "note") for said in _notes(sizing)]
+    return Result(lead, body, list(_foot(sizing, name)))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Guessed:
-    """A clause of a lane, if the guess is right."""
+class _Sized:
+    """A clause of a lane, and the chances that the plan decides it."""
 
     lane: LaneSize
     clause: ClauseSize
-    guess: Guess
-    power: Fraction
+
+    @property
+    def kept(self) -> float:
+        """The chance of PASS under the guess that the clause is kept."""
+        return self.clause.guesses[0].p_pass
+
+    @property
+    def broken(self) -> float:
+        """The chance of FAIL under the guess that it is broken."""
+        return self.clause.guesses[-1].p_fail
+
+    @property
+    def longest(self) -> Guess:
+        """The guess that needs the larger run; one that no run decides comes first."""
+        return max(
+            self.clause.guesses,
+            key=lambda guess: math.inf if guess.needed is None else guess.needed,
+        )
 
 
-def _contract(rows: Sequence[_Guessed]) -> str:
-    return visible(rows[0].lane.contract or "", 30)
+def _meant(sizing: Sizing) -> str:
+    """What the two chances assume."""
+    shares = [
+        guess.bad_share
+        for lane in sizing.lanes
+        for clause in lane.clauses
+        for guess in clause.guesses
+    ]
+    if not shares:
+        return ""
+    if sizing.assumed.slow_share is not None or sizing.assumed.uptime is not None:
+        return "The chances hold if the guessed shares are true."
+    return '"kept": half of the budget is bad. "broken": twice the budget.'
 
 
-def _needs(rows: Sequence[_Guessed]) -> str:
-    return f"needs ({per_cent(float(rows[0].power))})"
+def _lane_heading(row: _Sized) -> str:
+    rate = "closed loop" if row.lane.rate_rps is None else f"{row.lane.rate_rps:,.1f}/s"
+    return f"{visible(row.lane.name, 60)}, {rate}{', computed' * row.lane.simulated}"
 
 
-def _name(row: _Guessed) -> str:
-    """The clause stands beside the first of its guesses."""
-    return row.clause.text if row.guess is row.clause.guesses[0] else ""
-
-
-def _truth(row: _Guessed) -> str:
-    if row.clause.unit == "time":
-        return "no outage"
-    return f"{per_cent(float(row.guess.bad_share))} bad"
-
-
-def _needed(row: _Guessed) -> str:
-    if row.guess.needed is None or row.guess.load is None:
+def _needed(row: _Sized) -> str:
+    guess = row.longest
+    if guess.needed is None or guess.load is None:
         return "no run"
     if row.clause.unit == "time":
-        return long_duration(row.guess.load.duration_ns)
-    return count(row.guess.needed) + (" win" if row.clause.unit == "windows" else "")
+        return ABSENT
+    return count(guess.needed) + (" win" if row.clause.unit == "windows" else "")
 
 
-def _takes(row: _Guessed) -> str:
-    load = row.guess.load
+def _takes(row: _Sized) -> str:
+    load = row.longest.load
     return ABSENT if load is None else long_duration(load.duration_ns)
 
 
-def _costs(row: _Guessed) -> str:
-    load = row.guess.load
+def _costs(row: _Sized) -> str:
+    load = row.longest.load
     return ABSENT if load is None else usd(load.usd)
 
 
-def _expects(verdict: str) -> Callable[[_Guessed], str]:
-    """Of the three chances the likeliest has the colour of its verdict."""
-    return lambda row: verdict if row.guess.expected == verdict else ""
-
-
-GUESS_COLUMNS: list[Column[_Guessed]] = [
-    Column(_contract, _name, "words"),
-    Column("if truly", _truth),
-    Column(_needs, _needed),
-    Column("takes", _takes),
-    Column("USD", _costs),
-    Column("PASS", lambda row: per_cent(row.guess.p_pass, 0), coloured_by=_expects("PASS")),
-    Column("FAIL", lambda row: per_cent(row.guess.p_fail, 0), coloured_by=_expects("FAIL")),
+SIZE_COLUMNS: list[Column[_Sized]] = [
+    Column("target", _lane_heading, "group"),
+    Column("", lambda row: _clause(row.clause.text), "words"),
+    Column("PASS if kept", lambda row: per_cent(row.kept, 0), "count"),
+    Column("FAIL if broken", lambda row: per_cent(row.broken, 0), "count"),
+    Column("requests", _needed, "count"),
+    Column("time", _takes, "count"),
     Column(
-        "open",
-        lambda row: per_cent(row.guess.p_inconclusive, 0),
-        coloured_by=_expects("INCONCLUSIVE"),
+        "USD",
+        _costs,
+        "count",
+        show_if=lambda rows: any(
+            row.longest.load and row.longest.load.usd is not None for row in rows
+        ),
     ),
 ]
 
 
-def _whole_text(whole: Whole) -> str:
+def _clause(text: str) -> str:
+    """`End-to-end p99 ≤ 800 ms`."""
+    said = visible(text, 90).removeprefix("response ")
+    said = said.replace("uptime, request ratio", "uptime")
+    said = f"end-to-end {said.removeprefix('e2e ')}" if said.startswith("e2e ") else said
+    return said[:1].upper() + said[1:]
+
+
+def _notes(sizing: Sizing) -> Iterator[str]:
+    """Each once, with the number of targets that it is true of."""
+    found: dict[str, int] = {}
+    for lane in sizing.lanes:
+        notes = [f"clause {each.number}: {note}" for each in lane.clauses for note in each.notes]
+        for note in (*notes, *lane.notes):
+            found[note] = found.get(note, 0) + 1
+    for note, lanes in found.items():
+        of = f" ({lanes} targets)" if lanes > 1 else ""
+        yield f"{visible(note, 400)}{of}"
+    if sizing.undecidable:
+        undecidable = visible("; ".join(sizing.undecidable), 400)
+        yield f"no run of any size decides, if the guess is right: {undecidable}"
+
+
+def _foot(sizing: Sizing, name: str) -> Iterator[Node]:
+    for label, whole in (("to decide", sizing.every), ("short", sizing.short)):
+        if whole is not None and (whole is sizing.every or sizing.every != sizing.short):
+            yield Text(_whole_text(whole, short=label == "short"), label)
+    loads = [lane.load for lane in sizing.lanes]
+    prompt, output = (
+        sum(load.prompt_tokens for load in loads),
+        sum(load.output_tokens for load in loads),
+    )
+    yield Text(f"{count(prompt)} in, {count(output)} out", "tokens")
+    if all(load.usd is not None for load in loads):
+        yield Text(in_usd(sum(load.usd or 0.0 for load in loads)), "cost")
+    else:
+        lanes = [visible(lane.name, 40) for lane in sizing.lanes if lane.load.usd is None]
+        named = show_list(lanes) if len(lanes) <= 2 else f"{len(lanes)} targets"
+        yield Text(f"unknown: {named} without [prices]", "cost")
+    yield Code(shlex.join(["tailproof", "run", name]), "next")
+
+
+def _whole_text(whole: Whole, *, short: bool) -> str:
     load = whole.load
-    cost = "cost unknown: a target has no prices" if load.usd is None else in_usd(load.usd)
     length = long_duration(load.duration_ns) if load.duration_ns else "all computed"
+    left_out = " without the clauses by time" if short else ""
+    cost = "" if load.usd is None else f", {in_usd(load.usd)}"
     return (
-        f"{count(load.requests)} requests, {length},"
-        f" {count(load.prompt_tokens + load.output_tokens)} tokens, {cost}; the length is set by"
-        f" {visible(whole.lane, 60)}, {visible(whole.clause)}"
+        f"all{left_out}: {count(load.requests)} requests, {length}{cost}; the longest is"
+        f" {visible(whole.lane, 60)}, {_clause(whole.clause)}"
     )
 
 

@@ -7,158 +7,20 @@ may be folded, never cut, but in a table of promises and in one that is drawn ro
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, Generic, TypeVar
 
-from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.cells import cell_len, chop_cells
 
 from bench.show.document import Column, Grid, Table
-
-WIDTH = 100
-STYLES = {
-    "PASS": "bold green",
-    "FAIL": "bold red",
-    "INCONCLUSIVE": "bold yellow",
-    "INVALID": "bold red",
-    "MATERIALLY_BETTER": "bold green",
-    "BETTER": "bold green",
-    "WORSE": "bold red",
-}
-_NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:%|ns|µs|ms|s|min|h|K|M|B|T|USD)(?:\W|$))")
-#: Holds two words of a text together, and is shown as a blank.
-HELD = "\N{NO-BREAK SPACE}"
-#: A line in stretches, each with its style.
-Line = list[tuple[str, str]]
+from bench.show.terminal_cells import STYLES, Line, fit, pieces, wrapped
+from bench.show.terminal_verdicts import verdict_lines
 
 
 def styled_table(table: Table[Any], width: int) -> Iterator[Line]:
     """Caption, headings and rows, verdicts in their colours."""
-    return (_promises if table.layout == "promises" else _grid)(table, width)
-
-
-# ---- cells
-
-
-def fit(text: str, width: int) -> str:
-    """Exactly `width` terminal cells: padded, or cut with an ellipsis and a blank."""
-    if cell_len(text) < width:
-        return text + " " * (width - cell_len(text))
-    return set_cell_size(text, width - 2) + "… "
-
-
-def labels(names: Sequence[str]) -> list[str]:
-    """Names as labels of one width, with room before what is said of each."""
-    widest = max(map(cell_len, names), default=0)
-    return [fit(f" {name}", 1 + widest + 2) for name in names]
-
-
-def pieces(text: str) -> list[str]:
-    """Where a line may be broken: between words, never between a number and its unit."""
-    return [piece.replace(HELD, " ") for piece in _NUMBER_AND_UNIT.sub(HELD, text).split(" ")]
-
-
-def wrapped(label: str, said: str, width: int) -> Iterator[str]:
-    """Lines of at most `width` cells, continued under the text; words longer than a line
-    are cut.
-    """
-    line = label
-    for word in pieces(said):
-        if line.strip() and cell_len(line) + cell_len(word) >= width and line != " " * len(label):
-            yield line.rstrip()
-            line = " " * len(label)
-        line += fit(word, width - len(label)).rstrip() + " "
-    yield line.rstrip()
-
-
-# ---- a table of promises: a line a row, the verdict last, its reason below
-
-#: Longer names of groups stand on a line of their own, so that no two look alike by being cut.
-_GROUP_MOST = 10
-_VERDICT_CELLS, _LEAST_PROMISE = 12, 5
-
-
-def _promises(table: Table[Any], width: int) -> Iterator[Line]:
-    layout = _Promises(table, width)
-    yield [(layout.head(), "bold")]
-    above = ""
-    for place, row in enumerate(layout.grid.rows):
-        group = layout.groups[place]
-        if not layout.group_beside and group != above:
-            above = group
-            yield [(f" {fit(group, width - 1).rstrip()}", "")]
-        *own, last = layout.lines(row, group if layout.group_beside else "")
-        for line in own:
-            yield [(line, "")]
-        verdict = layout.cell(row, "verdict")
-        yield [(last, ""), (verdict, STYLES.get(verdict, ""))]
-        if reason := layout.cell(row, "reason"):
-            indent = " " * (max(layout.beside, 2) + 1)
-            for line in wrapped(indent, reason, width):
-                yield [(line, "dim")]
-
-
-class _Promises:
-    """Which column stands where, and how wide."""
-
-    def __init__(self, table: Table[Any], width: int):
-        self.grid, self.width, self._caption = table.grid("terminal"), width, table.caption
-        self._place = {
-            column.kind: place
-            for place, column in reversed(list(enumerate(self.grid.columns)))
-            if column.kind in ("group", "words", "verdict", "reason")
-        }
-        self.groups = [self.cell(row, "group") for row in self.grid.rows]
-        widest = max(map(cell_len, self.groups), default=0)
-        self._cells = self._values(width)
-        room = width - 1 - _VERDICT_CELLS - sum(wide for _, wide in self._cells)
-        self.group_beside = widest <= min(_GROUP_MOST, room - 3)
-        self.beside = 0 if not widest else widest + 2 if self.group_beside else 2
-        self._promise = room - self.beside
-
-    def _values(self, width: int) -> list[tuple[int, int]]:
-        """Of each column of values: its place and its width."""
-        found: list[tuple[int, int]] = []
-        for place, column in enumerate(self.grid.columns):
-            if place not in self._place.values():
-                found.append((place, column.width or self._widest(place)))
-        while sum(wide for _, wide in found) > width - _VERDICT_CELLS - _LEAST_PROMISE:
-            found.pop()  # the page has them all
-        return found
-
-    def _widest(self, place: int) -> int:
-        texts = [self.grid.head[place], *(row[place] for row in self.grid.rows)]
-        return max(map(cell_len, texts)) + 2
-
-    def cell(self, row: Sequence[str], kind: str) -> str:
-        """The text of the row's column of this kind; empty without one."""
-        place = self._place.get(kind)
-        return "" if place is None else row[place]
-
-    def head(self) -> str:
-        """The caption over the promises, then a heading a column."""
-        caption = fit(self._caption, 1 + self.beside + self._promise)
-        return f"{caption}{self._drawn_values(self.grid.head)}verdict"
-
-    def lines(self, row: Sequence[str], group: str) -> Iterator[str]:
-        """The row up to its verdict; a promise is never cut in two, so it may take a line of its
-        own.
-        """
-        label, promise = f" {fit(group, self.beside)}" if self.beside else " ", ""
-        promise = self.cell(row, "words")
-        if cell_len(promise) >= self._promise:
-            yield fit(label + promise, self.width).rstrip()
-            label, promise = " " * (1 + self.beside), ""
-        yield f"{label}{fit(promise, self._promise)}{self._drawn_values(row)}"
-
-    def _drawn_values(self, row: Sequence[str]) -> str:
-        drawn = ""
-        for place, wide in self._cells:
-            text = row[place]
-            counted = self.grid.columns[place].kind == "count"
-            drawn += f"{' ' * (wide - 2 - cell_len(text))}{text}  " if counted else fit(text, wide)
-        return drawn
+    return (verdict_lines if table.layout == "promises" else _grid)(table, width)
 
 
 # ---- any other table

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
-from typing import Any
+from typing import Any, Literal
 
 from bench.record.records.verdicts import (
     ClauseVerdict,
@@ -23,9 +23,18 @@ from bench.record.records.verdicts import (
     Verdicts,
 )
 from bench.show import wording
-from bench.show.document import PAGE, Column, Table, Text
+from bench.show.document import PAGE, Column, Table
 from bench.show.scope import passes_speak_of
-from bench.show.wording import ABSENT, between, count, in_usd, per_cent, visible
+from bench.show.wording import (
+    ABSENT,
+    between,
+    clause_title,
+    count,
+    in_usd,
+    number,
+    per_cent,
+    visible,
+)
 
 #: A reason longer than this stands below the table where several clauses have it.
 _SHARED_FROM = 40
@@ -41,6 +50,8 @@ class Judged:
     record: ClauseVerdict | Forecast
     #: the letter of a reason that several clauses share
     letter: str = ""
+    #: where a screen names its target
+    target: Literal["above", "beside", "nowhere"] = "above"
 
 
 def _credit(clause: ClauseVerdict) -> str:
@@ -75,6 +86,17 @@ def _contracts(rows: Sequence[Judged]) -> list[str]:
     return list(dict.fromkeys(visible(row.record.contract, 40) for row in rows))
 
 
+def _group(row: Judged) -> str:
+    return visible(row.record.target, 60) if row.target == "above" else ""
+
+
+def _target_and_clause(row: Judged) -> str:
+    """What a screen calls the clause: behind its target's name where that stands nowhere else."""
+    record = row.record
+    said = visible(record.text) if isinstance(record, Forecast) else clause_title(record)
+    return f"{visible(record.target, 28)}, {said}" if row.target == "beside" else said
+
+
 def _bound_of_bill(bill: Forecast) -> str:
     low, high = map(in_usd, bill.interval_usd)
     return f"between {low} and {high} ({per_cent(2 * bill.confidence - 1)})"
@@ -95,19 +117,34 @@ def _reason(row: Judged) -> str:
     return wording.decider(record)
 
 
-def _reason_on_screen(row: Judged) -> str:
-    """A screen gives the bound, and explains what broke or is open."""
-    record = row.record
-    said = _reason(row) if record.verdict in ("FAIL", "INCONCLUSIVE") else ""
-    if isinstance(record, Forecast):
-        return said
-    return "; ".join(filter(None, (wording.bound_words(record), said)))
+def _bound_heading(rows: Sequence[Judged]) -> str:
+    levels = {clause.confidence for clause in _clauses_of(rows)}
+    return f"bound, {per_cent(min(levels))}" if len(levels) == 1 else "bound"
+
+
+def _short_bound(clause: ClauseVerdict) -> str:
+    """`at most 250 ms`, `99.01 – 100 %`: its level stands in the heading."""
+    said = wording.bound_words(clause).partition(" (")[0]
+    low, between_them, high = said.removeprefix("between ").partition(" and ")
+    return f"{low} – {high}" if between_them else low
+
+
+def _bad(clause: ClauseVerdict) -> str:
+    return f"{count(clause.k)} of {count(clause.n)}"
+
+
+def _budgets(clause: ClauseVerdict) -> str:
+    """How many times the share that may be bad the bad share is, at least and at most."""
+    if not clause.p0 or not clause.n:
+        return ABSENT
+    low, high = (number(round(limit / clause.p0, 2)) for limit in clause.p_limits)
+    return f"{low} – {high}"
 
 
 #: The columns of the verdicts, in the order of the page. A screen draws those of its format, the
 #: verdict last.
 VERDICT_COLUMNS: list[Column[Judged]] = [
-    Column("target", lambda row: visible(row.record.target, 60), "group"),
+    Column("target", _group, "group"),
     Column(
         "contract",
         lambda row: visible(row.record.contract, 40),
@@ -119,22 +156,25 @@ VERDICT_COLUMNS: list[Column[Judged]] = [
         "clause",
         _value(lambda clause: wording.clause_name(clause.text), lambda bill: visible(bill.text)),
         "words",
+        formats=(*PAGE, "junit"),
     ),
+    Column("clause", _target_and_clause, "words", formats=("terminal",)),
+    Column("limit", _value(wording.limit), formats=("terminal",)),
     Column("verdict", lambda row: row.record.verdict, "verdict"),
     Column(
         "measured",
         _value(wording.measured, lambda bill: in_usd(bill.projected_usd)),
-        width=18,
     ),
     Column("bound", _value(wording.bound_words, _bound_of_bill), "words", formats=(*PAGE, "junit")),
-    Column("limit", _value(wording.limit, lambda bill: in_usd(bill.forecast_usd)), width=13),
     Column(
-        "n",
-        _value(lambda clause: count(clause.n)),
-        "count",
-        formats=(*PAGE, "terminal"),
-        width=10,
+        "limit",
+        _value(wording.limit, lambda bill: in_usd(bill.forecast_usd)),
+        formats=(*PAGE, "junit"),
     ),
+    Column(_bound_heading, _value(_short_bound), formats=("terminal",)),
+    Column("bad", _value(_bad), formats=("terminal",)),
+    Column("× budget", _value(_budgets), formats=("terminal",)),
+    Column("n", _value(lambda clause: count(clause.n)), "count", formats=PAGE),
     Column("effective n", _value(wording.worth), "count", formats=PAGE),
     Column(
         "credit, projected",
@@ -143,7 +183,6 @@ VERDICT_COLUMNS: list[Column[Judged]] = [
         formats=PAGE,
     ),
     Column("decided by", _reason_or_letter, "reason", formats=PAGE),
-    Column("decided by", _reason_on_screen, "reason", formats=("terminal",)),
 ]
 
 
@@ -160,13 +199,12 @@ def verdict_table(verdicts: Verdicts) -> Table[Judged] | None:
     return Table(caption, VERDICT_COLUMNS, rows)
 
 
-def verdict_screens(verdicts: Verdicts) -> Iterator[Table[Judged] | Text]:
-    """The clauses of each contract, for a screen, and of which time a PASS speaks."""
-    for contract in dict.fromkeys(clause.contract for clause in verdicts.clauses):
-        clauses = [each for each in verdicts.clauses if each.contract == contract]
-        rows = [Judged(each) for each in clauses]
-        yield Table(f"CONTRACT {visible(contract, 40)}", VERDICT_COLUMNS, rows, "promises")
-    yield from (Text(said, "scope") for said in passes_speak_of(verdicts.clauses))
+def verdict_screen_table(
+    clauses: Sequence[ClauseVerdict], target: Literal["above", "beside", "nowhere"]
+) -> Table[Judged]:
+    """The clauses for a screen; `target` is where the name of each one's stands."""
+    rows = [Judged(each, target=target) for each in clauses]
+    return Table("", VERDICT_COLUMNS, rows, "promises")
 
 
 def in_a_sentence(clause: ClauseVerdict) -> str:

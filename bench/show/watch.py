@@ -16,23 +16,39 @@ from bench.record.records.watch import (
     WatchedPeriod,
     WatchStatus,
 )
-from bench.show.document import Node, Text, Verdict
+from bench.show.document import Code, Node, Text, Verdict
+from bench.show.result import Result
 from bench.show.wording import ABSENT, clause_name, count, per_cent, visible
 from bench.units import S, show_duration
 
 _OUTAGES = 5
+#: Targets whose verdict stands in the first lines.
+_TARGETS = 6
 
 
-def watch_screen(record: WatchStatus) -> list[Node]:
-    """Target by target, then what could not be read."""
+def watch_result(record: WatchStatus) -> Result:
+    """The verdict so far of each target, then target by target."""
     running = "probing now" if record.watched_now else "nobody is probing"
     folder, rolls = visible(record.folder, 200), record.next_roll_utc
-    nodes: list[Node] = [Text(f"{folder} · {running} · next roll {rolls}", "WATCH", "strong")]
+    periods = {name: target.period for name, target in record.targets.items()}
+    lead: list[Node] = [
+        Verdict(period.overall, "", f"  so far: {visible(name, 60)}, {visible(period.period, 30)}")
+        for name, period in list(periods.items())[:_TARGETS]
+        if period is not None
+    ]
+    body = [
+        Text(f"{visible(each)}; its time counts as unobserved", "unread")
+        for each in record.unreadable
+    ]
+    several: list[Node] = list(body)
     for name, target in record.targets.items():
-        nodes += _target(visible(name, 60), target)
-    for sentence in record.unreadable:
-        nodes.append(Text(f"{visible(sentence)}; its time counts as unobserved", "unread"))
-    return nodes
+        several += _target(visible(name, 60), target)
+    if not lead:
+        lead = [Text("No contract: nothing is judged.", tone="strong")]
+    foot: list[Node] = [Text(f"{running}, next roll {rolls}", "watch")]
+    if not record.watched_now:
+        foot.append(Code(folder, "folder"))
+    return Result(lead, several, foot)
 
 
 def _target(name: str, target: TargetStanding) -> Iterator[Node]:

@@ -15,6 +15,7 @@ import pytest
 from rich.cells import cell_len
 
 from bench.cli import main, tailproof
+from bench.show.result import MOST_LINES
 from tests.support.two_models import model, poisson, two_models
 
 #: Commands whose output is a file or a page of its own.
@@ -110,18 +111,19 @@ def test_json_is_one_document_and_nothing_else(
 def test_text_fits_the_screen_and_parts_no_number(
     words: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No line is wider but a path or a command, which are copied whole; none ends between a number
-    and its unit.
+    """It is one window long; no line is wider but a path or a command, which are copied whole; none
+    ends between a number and its unit.
     """
     monkeypatch.setenv("COLUMNS", str(width))
     assert main(shlex.split(words)) in (0, 1, 3)
     lines = capsys.readouterr().out.splitlines()
     assert lines
+    assert len(lines) <= MOST_LINES
     for line in lines:
         assert (
             cell_len(line) <= width
             or ("/" in line and len(line.split()) <= 3)
-            or line.startswith("again  ")
+            or line.startswith(("again  ", "next  ", "why  "))
         ), line
         assert not {"nan", "-0"} & set(line.split()), line
     for above, below in itertools.pairwise(lines):

@@ -49,7 +49,7 @@ def test_exit_0_when_nothing_differs(folder: Path, capsys: pytest.CaptureFixture
     """One line says how much was looked at."""
     assert main(["verify", str(folder)]) == 0
     assert capsys.readouterr() == (
-        "nothing differs; looked at 2 files by digest and judged 0 clauses anew\n",
+        "PASS  nothing differs: looked at 2 files by digest and judged 0 clauses anew\n",
         "",
     )
 
@@ -64,7 +64,7 @@ def test_exit_1_when_something_differs(folder: Path, capsys: pytest.CaptureFixtu
     lines = capsys.readouterr().out.splitlines()
     assert 'summary.json: overall: stored "PASS\\u202e", recomputed "NONE"' in lines
     assert 'summary.json: state: stored "x", recomputed "complete"' in lines
-    assert lines[-1].startswith("2 differences; looked at 2 files")
+    assert lines[0].startswith("FAIL  2 differences: looked at 2 files")
 
 
 def test_json_names_file_and_difference(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +118,7 @@ def test_a_signed_run_is_verified_by_its_public_key(
     assert main(checked) == 0
     assert main(["verify", str(folder)]) == 0
     assert (
-        "note: run.json.sig is there and was not checked; give --public-key"
+        "note      run.json.sig is there and was not checked; give --public-key"
         in capsys.readouterr().out
     )
     (folder / "run.json").write_text(

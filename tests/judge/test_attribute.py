@@ -14,7 +14,7 @@ from bench.judge.attribution.decompose import Answering
 from bench.judge.attribution.tail import tail_of
 from bench.record.records.manifest import LegRecord
 from bench.record.samples import Flag, Outcome
-from bench.show.attribution import attribution_line, attribution_screen
+from bench.show.attribution import attribution_line, attribution_result
 from bench.show.document import Text
 from tests.support.given import given
 from tests.support.planted_tail import MS, ROWS, S, long_tail, quiet, slow_down, strings
@@ -183,7 +183,9 @@ def test_a_cause_that_is_really_the_context_is_marked() -> None:
     assert us.mh_odds_ratio == pytest.approx(1, abs=0.1)
     assert us.confounded
     assert ("served region", "us") in {(level.factor, level.level) for level in record.confounded}
-    said = [node.text for node in attribution_screen("t", record) if isinstance(node, Text)]
+    said = [
+        node.text for node in attribution_result({"t": record}, "r").nodes if isinstance(node, Text)
+    ]
     assert any(
         note.startswith("region us: ") and note.endswith("part of it goes with the context size.")
         for note in said

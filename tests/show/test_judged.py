@@ -11,12 +11,13 @@ from bench.judge.review import review
 from bench.plan.contract import Contract
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
-from bench.show.last_screen import verdict_screen
+from bench.show.last_screen import Ended, run_result
 from bench.show.parts import report_document
 from bench.show.render_markdown import markdown_page
 from bench.show.report import write_report
+from bench.show.result import MOST_LINES
 from tests.support.made_runs import Made, MakeRun, spoil_all, spoil_some
-from tests.support.screens import screen_lines
+from tests.support.screens import result_lines
 
 
 def judged(made: Made, contract: Contract) -> str:
@@ -29,7 +30,9 @@ def judged(made: Made, contract: Contract) -> str:
     run = Run(made.run.folder)
     made.summary, made.verdicts = review(run)
     write_report(run, made.records)
-    assert max(map(len, screen_lines(verdict_screen(made.summary, made.verdicts)))) <= 100
+    lines = result_lines(run_result(Ended(summary=made.summary, verdicts=made.verdicts)))
+    assert max(map(len, lines)) <= 100
+    assert len(lines) <= MOST_LINES
     return markdown_page(replace(report_document(run, made.records), brief=()))
 
 

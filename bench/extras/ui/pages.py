@@ -43,7 +43,7 @@ from bench.show.document import Section
 from bench.show.parts import report_document
 from bench.show.render_html import html_page, page_environment
 from bench.show.tiers import pair_section
-from bench.show.watch import watch_screen
+from bench.show.watch import watch_result
 from bench.show.wording import count, visible
 
 #: What the list's headings are called, where not as what they sort by.
@@ -245,7 +245,7 @@ class Pages:
         if self._catalogue.entry(name).kind == "watch":
             for day in filter(Path.is_dir, folder.iterdir()):
                 refuse_ways_out(day)
-            return self._render(StandingPage(name, watch_screen(status(folder))))
+            return self._render(StandingPage(name, watch_result(status(folder)).nodes))
         standing = Growing(folder).now()
         return self._render(
             WatchPage(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.output import format_option, print_json, print_screen
+from bench.cli.output import format_option, print_json, print_result
 
 if TYPE_CHECKING:
     from bench.extras.what_if.record import WhatIf
@@ -70,7 +70,7 @@ def what_if(
     from bench.errors import UserError
     from bench.extras.what_if.replay import calls_of
     from bench.extras.what_if.settings import POLICIES, parse_sweep, settings_for
-    from bench.extras.what_if.shown import what_if_screen
+    from bench.extras.what_if.shown import what_if_result
     from bench.extras.what_if.what_if import what_if as replayed
 
     sweeps = []
@@ -100,7 +100,7 @@ def what_if(
     if form == "json":
         print_json(record.to_json())
     else:
-        print_screen(what_if_screen(record))
+        print_result(what_if_result(record))
     return 0
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from bench.extras.what_if.record import TriedRow, WhatIf
 from bench.extras.what_if.trade_off import Point, latency_against_cost
-from bench.show.document import Column, Node, Table, Text
+from bench.show.document import Column, Table, Text
+from bench.show.result import Result
 from bench.show.wording import (
     between,
     count,
@@ -101,11 +102,12 @@ def _label(row: TriedRow) -> str:
     return f"{row.policy} {_at(row)}" + (", as published" if row.published else "")
 
 
-def what_if_screen(record: WhatIf) -> list[Node]:
-    """The record on a screen: what to mistrust, the table, what the published router would have
-    done.
-    """
-    return [*map(Text, _before(record)), what_if_table(record), *map(Text, _after(record))]
+def what_if_result(record: WhatIf) -> Result:
+    """What the published router would have done, what to mistrust, the table."""
+    said, after = _published(record), list(_after(record))
+    lead = [Text(said or "No policy has a p99 to compare.", tone="strong")]
+    notes = [Text(each) for each in after if each != said]
+    return Result([*lead, *map(Text, _before(record))], [what_if_table(record), *notes])
 
 
 def _before(record: WhatIf) -> Iterator[str]:

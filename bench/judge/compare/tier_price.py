@@ -105,7 +105,7 @@ def _tokens(baseline: Arm, other: Arm) -> tuple[float | None, str | None]:
             lacks = (
                 "a price of zero" if cost == 0 else "no [prices] in its file, or no token counts"
             )
-            return None, f"price unknown: {arm.name} has {lacks}"
+            return None, f"{arm.name} has {lacks}"
         costs.append(cost)
     return costs[1] - costs[0], None
 

@@ -169,7 +169,8 @@ def _judge_lanes(
         for reason in (*classes.unusable, *classes.missing):
             found.not_applied.append(f"{contract.name}: {reason}")
         began_ns = run.manifest.started_wall_ns
-        found.claims.extend(judge_lane(columns, classes, contract, lane, health, looks, began_ns))
+        fit = health.of_lane(lane.stage, simulated=lane.simulated)
+        found.claims.extend(judge_lane(columns, classes, contract, lane, fit, looks, began_ns))
         if (forecast := judge_forecast(run, index, contract)) is not None:
             found.forecasts.append(forecast)
         found.attested.extend((contract.name, term.term) for term in contract.attested)
