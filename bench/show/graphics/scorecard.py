@@ -90,17 +90,17 @@ class Matrix:
         for kind in self.kinds:
             if not kind.limit:
                 titles += Markup('<th class="num" scope="col">{}</th>').format(kind.title)
-                axes += Markup("<th>{}</th>").format(kind.unit)
+                axes += _unit("", kind.unit)
                 continue
             span = 3 if self.tracks else 2
             title = Markup('<th class="g0" scope="colgroup" colspan="{}">{} {}</th>')
             titles += title.format(span, kind.title, kind.limit)
-            axes += Markup('<th class="num">{}</th><th></th>').format(kind.unit)
+            axes += _unit("num", kind.unit) + _unit("", "")
             if self.tracks:
-                axes += Markup('<th class="tk">{}</th>').format(TrackAxis().markup())
+                axes += Markup('<td class="tk">{}</td>').format(TrackAxis().markup())
         return Markup(
             '<tr><th class="word st">stage</th><th class="word">target</th>{}<th>requests</th></tr>'
-            '<tr><th class="st"></th><th></th>{}<th></th></tr>'
+            '<tr><td class="st"></td><td></td>{}<td></td></tr>'
         ).format(titles, axes)
 
     def _row(self, line: Line, span: int) -> Markup:
@@ -222,3 +222,9 @@ class Legend:
             for each in ("PASS", "FAIL", "INCONCLUSIVE")
         )
         return Markup('<div class="key">{}<span>{}</span></div>').format(shapes, self.says)
+
+
+def _unit(cls: str, unit: str) -> Markup:
+    """A unit under a heading; where there is none, no heading without words."""
+    tag = "th" if unit else "td"
+    return Markup('<{0} class="{1}">{2}</{0}>').format(tag, cls, unit)
