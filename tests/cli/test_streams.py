@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import json
@@ -37,6 +38,16 @@ def test_a_stream_that_is_not_unicode_gets_plain_letters(tmp_path: Path, encodin
         out.write("p99 ≤ 5 µs · Zoë → 日\udce9\n")
         out.flush()
     assert (tmp_path / "out").read_bytes() == b"p99 <= 5 us - Zoe -> ??\n"
+
+
+def test_letters_are_put_into_bytes_alone() -> None:
+    """The handler mends what is written; bytes that cannot be read are nobody's letters."""
+    with pytest.raises(UnicodeDecodeError):
+        b"\xff".decode("utf-8", streams._HANDLER)
+    assert "½ ≤".encode("ascii", streams._HANDLER) == b"12 <="
+    with pytest.raises(LookupError):
+        codecs.lookup("tailproof-nothing")
+    assert codecs.lookup(streams._ASCII).decode(b"a")[0] == "a"
 
 
 def test_unicode_stays_and_a_name_that_is_none_is_marked(tmp_path: Path) -> None:

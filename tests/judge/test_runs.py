@@ -381,6 +381,10 @@ def test_runs_that_differ_are_told_apart_by_name(tmp_path: Path) -> None:
         ({"run": "r1"}, "is the same run as"),
         ({"started_wall_ns": BEGAN + 3602 * S}, "overlaps"),
         (
+            {"lane": lane_of(CONTRACT, requests=40, name="u")},
+            "another plan than {first}: targets t and u",
+        ),
+        (
             {"lane": lane_of(CONTRACT, requests=40, model="other")},
             "is a run of another plan than {first}: t: model m and other",
         ),

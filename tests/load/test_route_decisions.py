@@ -361,6 +361,37 @@ def test_calls_under_way_count_as_soon_as_they_are_too_old() -> None:
     assert not leg.admits(812 * MS)
 
 
+def test_a_probe_that_is_slow_opens_it_again() -> None:
+    """While it is under way it is looked at; one in time says nothing yet, and with no probe under
+    way another may begin.
+    """
+    leg = Leg(p99_over="100ms", window="5s", at_least=50, open_for="1s", probes=1)
+    leg.feed(False, 0)
+    leg.feed(True, 10 * MS)
+    assert (leg.state, leg.admits(20 * MS)) == ("half-open", True)
+    probe = object()
+    leg.began(probe, 20 * MS)
+    assert not leg.admits(119 * MS)
+    assert leg.state == "half-open"
+    assert not leg.admits(121 * MS)
+    assert leg.told[-1] == (121, "open")
+
+
+def test_one_leg_that_is_slow_is_the_best_there_is() -> None:
+    """Its deadline passes, and with no leg that could take over the call goes on; a wake before
+    anything is due does nothing.
+    """
+    rules = route(deadline={"after": "100ms"}, breaker={"failures": 1, "open_for": "9s"})
+    states = healthy(rules)
+    states[1].began("call", 0)
+    states[1].ended("call", BAD, 1 * MS)
+    decisions = RouteDecisions(rules, states, [LIMIT] * 2, 0, LIMIT)
+    decisions.begin(0)
+    assert decisions.wake(50 * MS) == []
+    assert decisions.wake(100 * MS) == []
+    assert decisions.ended(1, Outcome.ok, 250 * MS) == [Finish(1)]
+
+
 def test_fewer_calls_than_asked_for_open_nothing() -> None:
     """With 49 slow calls of at least 50 the leg stays closed."""
     leg = Leg(p99_over="10ms", window="60s", at_least=50)

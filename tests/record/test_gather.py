@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.errors import RunFolderError
 from bench.record.gather import (
     Gathered,
     gather,
@@ -206,3 +207,13 @@ def test_pieces_of_an_earlier_version_are_gathered(tmp_path: Path) -> None:
     assert samples["done_ns"].tolist() == [-1, 10, -1, 30, -1, 50]
     assert samples["output_tokens"].tolist() == [-1, 0, -1, 0, -1, 0]
     assert {int(value) for name in columns[-4:] for value in samples[name]} == {-1}
+
+
+def test_names_of_pieces_lead_back_to_who_wrote_them() -> None:
+    """Worker and sitting; another name is no piece of a run."""
+    for worker, sitting in ((0, 1), (3, 1), (0, 2), (None, 1), (None, 3)):
+        files = PieceFiles(Path("r"), worker, sitting)
+        assert PieceFiles.named(Path("r"), files.writer) == files
+    for name in ("x0", "w0.", "w1.2.3", "0"):
+        with pytest.raises(RunFolderError, match="is no piece of a run"):
+            PieceFiles.named(Path("r"), name)

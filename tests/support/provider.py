@@ -16,6 +16,9 @@ class Provider(http.server.ThreadingHTTPServer):
     """Answers each request after 5 ms and writes down which, and when."""
 
     daemon_threads = True
+    #: socketserver's five overflow when a machine that stood still sends what was due meanwhile:
+    #: the kernel then drops handshakes, and each is tried again after 1, 3, 7, 15 s and longer
+    request_queue_size = 128
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
