@@ -81,7 +81,8 @@ def answer(views: Sequence[LaneView]) -> str:
         )
     if not said:
         most = max(bad, key=lambda view: view.bad)
-        said.append(f"hardly ever: no target had more than {most.bad} bad requests")
+        s = "s" * (most.bad != 1)
+        said.append(f"hardly ever: no target had more than {most.bad} bad request{s}")
     sentence = "; ".join(said)
     return f"{sentence[0].upper()}{sentence[1:]}."
 
@@ -233,7 +234,7 @@ def _dots(run: Run, view: LaneView) -> Dots | None:
         ),
         key=(
             f"A dot a request: {what} in seconds, logarithmic, by the moment it was due{median}."
-            " Dotted: the limit. A red dot at the top failed."
+            f" Dotted: the limit.{' A red dot at the top failed.' if None in ms else ''}"
         ),
         dots=[(_at(due, lane) / 100, each) for due, each in zip(at, ms, strict=True)],
         axis=axis,

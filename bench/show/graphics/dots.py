@@ -75,7 +75,8 @@ class Dots:
             return Markup("")
         path = "".join(f"M{_WIDE * at:.0f} {self._y(ms):.0f}h0" for at, ms in dots)
         return Markup(
-            '<path class="{}" stroke="{}" stroke-width="{}" stroke-linecap="round"'
+            '<path class="{}" stroke="{}" stroke-opacity=".6" stroke-width="{}"'
+            ' stroke-linecap="round"'
             ' vector-effect="non-scaling-stroke" d="{}"/>'
         ).format(kind, PALETTE[colour], size, path)
 
