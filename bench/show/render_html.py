@@ -6,6 +6,7 @@ its script; foreign text is data, for all of it is escaped.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
@@ -81,7 +82,7 @@ def level_runs(strip: Strip) -> list[tuple[int, int, int]]:
 def html_page(document: Document) -> str:
     """The page."""
     styles = [(_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "print.css")]
-    css = "".join(styles) + _footer(document.foot or f"run {document.run}")
+    css = _lean_style("".join(styles)) + _footer(document.foot or f"run {document.run}")
     script, digest = page_script()
     template = page_environment().get_template("report.html")
     return template.render(document=document, css=css, script=script, script_digest=digest)
@@ -92,8 +93,19 @@ def page_script() -> tuple[str, str]:
     knows it.
     """
     parts = ("report.js", "graphics.js")
-    script = "".join((_HERE / name).read_text(encoding="utf-8") for name in parts)
+    script = _lean_script("".join((_HERE / name).read_text(encoding="utf-8") for name in parts))
     return script, b64encode(sha256(script.encode()).digest()).decode()
+
+
+def _lean_script(text: str) -> str:
+    """Without indentation and lines of comment."""
+    return re.sub(r"(?m)^\s+", "", re.sub(r"(?m)^\s*//.*\n", "", text))
+
+
+def _lean_style(text: str) -> str:
+    """Without comments and the blanks between rules and values."""
+    bare = re.sub(r"\s+", " ", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))
+    return re.sub(r" ?([{};,]) ?", r"\1", bare)
 
 
 def figure_file(svg: str) -> bytes:
