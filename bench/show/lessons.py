@@ -120,15 +120,17 @@ def _compared(records: Records, lanes: Sequence[str], expects: Sequence[Expectat
 
 
 def _part(phase: str, part: PartComparison) -> str:
-    p99 = part.ratios["p99"]
+    p99 = part.ratios.get("p99")
+    if p99 is None:  # too few rows for it
+        return f"{visible(phase, 40)}: {_headline(part)}"
     both = [p99.other_ms, p99.baseline_ms]
     said = [seconds_for_readers(each) if each is not None else "no answer" for each in both]
     return f"{visible(phase, 40)}: p99 {said[0]} against {said[1]}: {_headline(part)}"
 
 
 def _ratio(pair: Comparison) -> str:
-    p99 = pair.ratios["p99"]
-    if p99.ratio is None:
+    p99 = pair.ratios.get("p99")
+    if p99 is None or p99.ratio is None:
         return _headline(pair)
     limits = between([*p99.interval], lambda value: f"{value:.3g}")
     return f"p99 ratio {p99.ratio:.3g} ({limits}): {_headline(pair)}"
