@@ -30,13 +30,14 @@ def sizing_result(sizing: Sizing, what: str, name: str) -> Result:
     """The chances of each clause, what would decide it, then what decides them all; `what` is sent
     by the suite or scenario `name`.
     """
-    rows = [_Sized(lane, clause) for lane in sizing.lanes for clause in lane.clauses]
+    beside = len(sizing.lanes) > _LANES_MOST
+    rows = [_Sized(lane, clause, beside) for lane in sizing.lanes for clause in lane.clauses]
     lead: list[Node] = [Text(what, tone="strong")]
     if meant := _meant(sizing):
         lead.append(Text(meant))
     body: list[Node] = []
     likely = 0
-    if len(sizing.lanes) > _LANES_MOST:
+    if beside:
         doubtful = [row for row in rows if min(row.kept, row.broken) < _LIKELY]
         likely, rows = len(rows) - len(doubtful), sorted(doubtful, key=lambda row: row.kept)
     if rows:
@@ -59,6 +60,8 @@ class _Sized:
 
     lane: LaneSize
     clause: ClauseSize
+    #: its line names its target
+    beside: bool
 
     @property
     def kept(self) -> float:
@@ -95,8 +98,15 @@ def _meant(sizing: Sizing) -> str:
 
 
 def _lane_heading(row: _Sized) -> str:
+    if row.beside:
+        return ""
     rate = "closed loop" if row.lane.rate_rps is None else f"{row.lane.rate_rps:,.1f}/s"
     return f"{visible(row.lane.name, 60)}, {rate}{', computed' * row.lane.simulated}"
+
+
+def _target_and_clause(row: _Sized) -> str:
+    said = _clause(row.clause.text)
+    return f"{visible(row.lane.name, 26)}, {said}" if row.beside else said
 
 
 def _needed(row: _Sized) -> str:
@@ -120,7 +130,7 @@ def _costs(row: _Sized) -> str:
 
 SIZE_COLUMNS: list[Column[_Sized]] = [
     Column("target", _lane_heading, "group"),
-    Column("", lambda row: _clause(row.clause.text), "words"),
+    Column("", _target_and_clause, "words"),
     Column("PASS if kept", lambda row: per_cent(row.kept, 0), "count"),
     Column("FAIL if broken", lambda row: per_cent(row.broken, 0), "count"),
     Column("requests", _needed, "count"),

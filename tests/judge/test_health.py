@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.judge.contract.verdict import judge_run
+from bench.judge.fitness import fitness
 from bench.judge.health import Health, examine
 from bench.record.records.manifest import Harness
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
 from bench.units import MS, S
+from tests.support.rows_by_hand import answered, at_most, contract_of, lane_of, run_of
 
 
 def rows(count: int, lags_ns: list[int] | None = None) -> Columns:
@@ -136,3 +140,30 @@ def test_no_rows_at_all_are_no_crash() -> None:
     assert examine(rows(0), Harness(), None) == Health(
         "valid", [], examine(rows(0), Harness(), None).facts, False
     )
+
+
+def test_one_stage_that_was_sent_late_says_nothing_of_the_others(tmp_path: Path) -> None:
+    """Of three stages the second is sent 200 ms late and the third was computed: the run is
+    invalid, and so are the second's clauses alone.
+    """
+    contract = contract_of(at_most(800))
+    lanes = [
+        lane_of(contract, name=name, stage=name, simulated=name == "computed")
+        for name in ("prompt", "late", "computed")
+    ]
+    rows = [
+        {**answered(100, due=10 * place, lag=200 * (number == 1)), "lane": number}
+        for number in range(3)
+        for place in range(400)
+    ]
+    run = run_of(tmp_path / "r", rows, *lanes)
+    health = fitness(run)
+    assert health.state == "invalid"
+    assert health.reasons[0].startswith("in stage late the harness itself sent late")
+    found = judge_run(run, health)
+    assert (found.overall, found.exit_code) == ("INVALID", 4)
+    assert {clause.target: clause.verdict for clause in found.clauses} == {
+        "prompt": "PASS",
+        "late": "INCONCLUSIVE",
+        "computed": "PASS",
+    }

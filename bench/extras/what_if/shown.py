@@ -106,8 +106,10 @@ def what_if_result(record: WhatIf) -> Result:
     """What the published router would have done, what to mistrust, the table."""
     said, after = _published(record), list(_after(record))
     lead = [Text(said or "No policy has a p99 to compare.", tone="strong")]
-    notes = [Text(each) for each in after if each != said]
-    return Result([*lead, *map(Text, _before(record))], [what_if_table(record), *notes])
+    costs = [Text(each) for each in after if each.startswith("No cost")]
+    notes = [Text(each) for each in after if each != said and not each.startswith("No cost")]
+    head = [*lead, *map(Text, _before(record)), *costs]
+    return Result(head, [what_if_table(record), *notes])
 
 
 def _before(record: WhatIf) -> Iterator[str]:

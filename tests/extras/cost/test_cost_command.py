@@ -108,7 +108,7 @@ def test_a_runs_own_overhead_takes_the_place_of_fifteen_per_cent(
     low, high = found["cost"]["stages"][0]["interval_usd"]
     assert low < 125 * (1 + overhead) < high
     assert (found["cost"]["overhead_from"], found["cost"]["breach_usd"]) == ("r", 1_000_000)
-    assert main(["cost", str(folder)]) == 0
+    assert main(["cost", str(folder), "--full"]) == 0
     out = capsys.readouterr().out
     assert "measured in r" in out
     assert "Cost of bare\nno sum    target bare has no prices" in out

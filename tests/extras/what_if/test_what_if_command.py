@@ -41,7 +41,7 @@ def said(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) ->
     sentence.
     """
     capsys.readouterr()
-    assert main(["what-if", *words]) == code
+    assert main(["what-if", "--full", *words]) == code
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return out or err
