@@ -293,20 +293,6 @@ def test_a_run_that_broke_off_says_where(
     )
 
 
-def test_figures_over_time_share_one_range(make_run: MakeRun) -> None:
-    """A page's script zooms them together: same span in s, same place of the axes, parts marked for
-    it.
-    """
-    figures = drawn(make_run(rows=3000, spoil=spell))
-    roots = [ET.fromstring(figures[name]) for name in ("e2e-over-time", "failures-over-time")]  # noqa: S314
-    assert {root.attrib["data-span"] for root in roots} == {"0 30"}
-    assert len({root.attrib["data-plot"] for root in roots}) == 1
-    for root in roots:
-        roles = Counter(node.get("class") for node in root.iter() if node.get("class"))
-        assert roles["stretched"] > 3
-        assert roles["tick"] == 7  # 0, 5, … 30 s
-
-
 def test_all_failed_is_shown_as_such(make_run: MakeRun) -> None:
     """Every window of measured rows says that all of them failed."""
     svg = drawn(make_run(["only"], rows=600, spoil=spoil_all))["failures-over-time"]

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 BLUE, RED, GREY = "#2a7fb8", "#d55e00", "#808080"
 #: Stands for the page's text colour while matplotlib draws.
 INK = "#010203"
-#: Parts that a page's script moves when a reader zooms in on a time: what is stretched along it,
-#: what stands at a moment, and the axis' ticks. A part gets its role as matplotlib's gid.
-ROLES = STRETCHED, PLACED, TICK = "stretched", "placed", "tick"
 WIDTH_IN = 7.4
 _POINTS = 72
 #: Where the axes of a lane's figures begin and how wide they are, as shares of the figure's width.
@@ -140,8 +137,6 @@ def _tidy(svg: bytes, attributes: Mapping[str, str], title: str) -> str:
                 node.set(key, value.replace("#", f"#{mark}", 1) if value.startswith("#") else value)
             elif "url(#" in value:
                 node.set(key, value.replace("url(#", f"url(#{mark}"))
-            elif key == "id" and value in ROLES:
-                node.set("class", node.attrib.pop(key))
             elif key == "id":
                 needed = value in used or node.tag in (
                     f"{{{space}}}clipPath",

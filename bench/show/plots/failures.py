@@ -20,7 +20,6 @@ from bench.show.plots.canvas import (
     BLUE,
     GREY,
     LEFT,
-    PLACED,
     RED,
     WIDTH,
     draw_key,
@@ -33,7 +32,6 @@ from bench.show.plots.time_axis import (
     shown,
     span_s,
     windows_s,
-    zoomable,
 )
 from bench.show.wording import count, per_cent, visible
 from bench.units import S, show_duration
@@ -96,7 +94,7 @@ def failures_over_time(columns: Columns, lane: LaneRecord) -> str | None:
         points = zip(
             (found.edges[:-1] + found.edges[1:]) / 2, found.lost, _said(found), strict=True
         )
-        return zoomable(bars, strip) | readings(figure, ((bars, *point) for point in points))
+        return readings(figure, ((bars, *point) for point in points))
 
     return draw_svg(title, height, draw)
 
@@ -159,7 +157,6 @@ def _draw_strip(axes: Axes, found: _Windows) -> None:
                 va="bottom",
                 rotation=90,
                 clip_on=False,
-                gid=PLACED,
             )
     key = [
         (BLUE, "none failed"),

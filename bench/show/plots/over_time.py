@@ -39,7 +39,6 @@ from bench.show.plots.time_axis import (
     shown,
     span_s,
     windows_s,
-    zoomable,
 )
 from bench.show.wording import count, milliseconds, visible
 from bench.units import MS, S
@@ -105,7 +104,7 @@ def latency_over_time(
         above.axis("off")
         _draw_failures(above, due, outcomes, classes)
         points = _windows(main, due, np.where(answered, values, np.nan), outcomes)
-        return zoomable(main, above) | readings(figure, ((main, *point) for point in points))
+        return readings(figure, ((main, *point) for point in points))
 
     return draw_svg(title, height, draw)
 

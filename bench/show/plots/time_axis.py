@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Float
-from bench.show.plots.canvas import GREY, INK, PLACED, STRETCHED, TICK
+from bench.show.plots.canvas import GREY, INK
 from bench.show.wording import exact, visible
 from bench.units import S
 
@@ -127,7 +127,6 @@ def shade_phases(axes: Axes, lane: LaneRecord, *, named: bool = True) -> None:
             transform=axes.get_xaxis_transform(),
             va="bottom" if fits else "top",
             rotation=0 if fits else 90,
-            gid=PLACED,
         )
 
 
@@ -171,26 +170,4 @@ def draw_moments(axes: Axes, moments: Sequence[Moment]) -> None:
             ha=side,
             va="top",
             transform=axes.get_xaxis_transform(),
-            gid=PLACED,
         )
-
-
-def zoomable(axes: Axes, *others: Axes) -> dict[str, str]:
-    """Mark what lies along the time, and say where the axes lie: `data-plot` left and right as
-    shares of the width, `data-span` the moments there (s), `data-unit` how many s a unit of the
-    ticks has.
-    """
-    for part in (
-        part
-        for each in (axes, *others)
-        for part in (*each.patches, *each.lines, *each.collections, *each.images)
-    ):
-        part.set_gid(STRETCHED)
-    for tick in (tick for each in (axes, *others) for tick in each.xaxis.get_major_ticks()):
-        tick.set_gid(TICK)
-    box, (left, right) = axes.get_position(), axes.get_xlim()
-    return {
-        "data-plot": f"{box.x0:.4f} {box.x1:.4f}",
-        "data-span": f"{left:.6g} {right:.6g}",
-        "data-unit": f"{_unit(right)[0]}",
-    }
