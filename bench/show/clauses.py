@@ -229,10 +229,12 @@ class Open:
     @property
     def command(self) -> str:
         """The longest of the runs that would each decide one of them."""
-        found = [each.decide for each in self.clauses if each.decide and each.decide.command]
-        longest = max(found, key=lambda decide: decide.duration_s or 0, default=None)
+        runnable = [each.decide for each in self.clauses if each.decide and each.decide.command]
+        longest = max(runnable, key=lambda decide: decide.duration_s or 0, default=None)
         if longest and longest.command:
             return visible(longest.command, 400)
+        if found := [each.decide for each in self.clauses if each.decide]:
+            return f"{count(max(decide.requests for decide in found))} requests of its target"
         unfit = any(each.open_cause == "harness" for each in self.clauses)
         return "the same run with a fit harness" if unfit else "no run would"
 

@@ -255,7 +255,9 @@ def _requests(run: Run, records: Records) -> str:
         total = sum(targets[lane.name].reached for lane in lanes)
         length = max(lane.end_ns for lane in lanes) - min(lane.start_ns for lane in lanes)
         whom = f" to {count(len(lanes))} targets" if len(lanes) > 1 else ""
-        return f"{count(total)}{{}}{whom} in {show_duration(length)}"
+        # of a run that was broken off the plan's length is not how long it was
+        lasted = f" in {show_duration(length)}" if run.state == "complete" else ""
+        return f"{count(total)}{{}}{whom}{lasted}"
 
     said = [of(sent).format(" sent")] if sent else []
     if played:
@@ -289,6 +291,13 @@ def _contracts(lanes: Sequence[LaneRecord], verdicts: Verdicts) -> str:
 # ---- what to do next
 
 
+def _has_a_rest(run: Run) -> bool:
+    """Whether `tailproof resume` would send what the run never began."""
+    sent = [lane for lane in run.lanes if not lane.simulated]
+    open_loop = bool(sent) and not any(lane.closed_loop for lane in sent)
+    return run.state == "interrupted" and open_loop and run.manifest.cluster is None
+
+
 def commands(run: Run, records: Records) -> list[Code]:
     """At most three: decide what is open, hold an API of one's own to the same, check the files."""
     found = list[Code]()
@@ -296,7 +305,10 @@ def commands(run: Run, records: Records) -> list[Code]:
     if rehearsal(verdicts):
         own = "tailproof run --url URL --model MODEL --slo 'e2e:p99<800ms' --slo 'uptime>=99.9%'"
         found.append(Code(own, "Hold your own API to two clauses"))
-    if (decides := verdicts.next_command) is not None:
+    if _has_a_rest(run):
+        rest = f"tailproof resume results/{shlex.quote(run.manifest.run)}"
+        found.append(Code(visible(rest, 400), "Send the rest of it"))
+    elif (decides := verdicts.next_command) is not None:
         found.append(Code(visible(decides, _REPEAT_MOST), "Decide what is open"))
     one_stage = len({lane.stage for lane in run.lanes}) == 1
     if records.comparisons is None and one_stage and len(run.lanes) == 2:

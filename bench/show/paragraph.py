@@ -102,7 +102,8 @@ def _what_was_done(manifest: Manifest, summary: Summary) -> str:
     parts = []
     if sent:
         requests = _requests(sum(came[name] for name in sent))
-        parts.append(f"sent {requests} to {_targets(len(sent))} in {show_duration(length)}")
+        lasted = f" in {show_duration(length)}" if manifest.state == "complete" else ""
+        parts.append(f"sent {requests} to {_targets(len(sent))}{lasted}")
     if virtual := [name for name in came if name in computed]:
         number = sum(came[name] for name in virtual)
         whole = f"computed {count(number)} for {count(len(virtual))} more"

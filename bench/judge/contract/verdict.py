@@ -131,6 +131,8 @@ def judge_run(
     left_out = left_out_of(run)
     attested = dict.fromkeys(found.attested)
     breach = found.breach_cost_usd
+    # The rows of a run that was broken off are no measure of its plan; its rest comes first.
+    as_found = override or run.state == "interrupted"
     return Verdicts(
         format=Verdicts.FORMAT,
         run=run.manifest.run,
@@ -138,7 +140,7 @@ def judge_run(
         exit_code=int(exit_code(run, health, overall, expects)),
         confidence=min((record.confidence for record in found.clauses), default=0.95),
         simulated=bool(run.manifest.simulated_lanes),
-        clauses=found.clauses if override else with_commands(found.clauses, run.manifest),
+        clauses=found.clauses if as_found else with_commands(found.clauses, run.manifest),
         forecasts=found.forecasts,
         expects=expects,
         attested=[AttestedTerm(contract=name, term=term) for name, term in attested],
