@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import click
 
 from bench.cli.flags import filing_flags, filing_of, parsed, parsed_rate, ready_to_file, takes
 from bench.cli.output import (
+    computing,
     described,
     format_option,
     named,
@@ -223,13 +223,12 @@ def simulate(
     first = seed if seed is not None else loaded.seed
     length = ["--requests", str(requests)] if requests is not None else []
     again = shlex.join(["tailproof", "simulate", suite, *length, "--seed", str(first)])
-    with click.progressbar(
-        length=requests or 1, label="simulated", file=sys.stderr, hidden=quiet or requests is None
-    ) as bar:
+    virtual = plan_virtual(loaded, first, requests)
+    with computing(len(virtual.plan.schedule), quiet=quiet) as on_played:
         done = play(
-            plan_virtual(loaded, first, requests),
+            virtual,
             RunOptions(repeat_command=again, folder=out),
-            on_played=bar.update,
+            on_played=on_played,
             filing=filing_of(pdf, junit_inconclusive),
         )
     tell_run(done, form)

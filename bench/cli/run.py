@@ -31,7 +31,14 @@ from bench.cli.flags import (
     takes,
     with_options,
 )
-from bench.cli.output import format_option, own_folder, print_runs, print_screen, quiet_option
+from bench.cli.output import (
+    computing,
+    format_option,
+    own_folder,
+    print_runs,
+    print_screen,
+    quiet_option,
+)
 from bench.cli.resume import ALIASES, repeat_command
 from bench.cli.run_flags import metrics_flags, monitored, shard_of
 from bench.cli.several import refuse_over
@@ -324,7 +331,8 @@ def _play(
 
     filing = filing_of(flags.pdf, flags.junit_inconclusive)
     if isinstance(plan, VirtualPlan):
-        return simulate(plan, options, filing=filing)
+        with computing(len(plan.plan.schedule), quiet=flags.quiet) as on_played:
+            return simulate(plan, options, on_played=on_played, filing=filing)
     for module in _ELSEWHERE:
         if module.asked(flags.elsewhere):
             done: Finished = module.play(plan, options, screen, flags.elsewhere, filing)

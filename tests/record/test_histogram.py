@@ -345,3 +345,17 @@ def test_an_impossible_interval_writes_nothing(
     with pytest.raises(ValueError, match="interval"):
         write_hlog(tmp_path / "x.hlog", [Interval(tag, start, end, Histogram())], WALL_NS)
     assert list(tmp_path.iterdir()) == []
+
+
+@given(st.lists(st.integers(0, 10**10), max_size=50), st.integers(1, 10**10))
+def test_what_is_over_a_limit_is_counted_to_the_width_of_a_cell(
+    values: list[int], limit: int
+) -> None:
+    """Never more than lie over the limit, and all that lie over it by more than a cell."""
+    histogram = Histogram()
+    for value in values:
+        histogram.record_ns(value)
+    cell = limit // 500 + 2_000
+    over = histogram.above(limit)
+    assert sum(value > limit + cell for value in values) <= over
+    assert over <= sum(value > limit for value in values)
