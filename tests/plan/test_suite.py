@@ -176,10 +176,11 @@ def test_scenarios_are_named_built_in_or_by_path(folder: Path) -> None:
     suite = load(folder, STAGE.replace("t.toml", "e.toml") + 'scenario = "storm.toml"\n')
     assert suite.stages[0].scenario == str(folder / "storm.toml")
     assert "storm.toml" in {path.name for path in suite.files}
+    # those that are sent stand before those that are computed
     listed = load(folder, 'scenarios = ["noisy-neighbour", "storm.toml"]\n')
     assert [stage.scenario for stage in listed.stages] == [
-        "noisy-neighbour",
         str(folder / "storm.toml"),
+        "noisy-neighbour",
     ]
     by_path = load_suite(str(builtin_root() / "scenarios" / "noisy-neighbour.toml"))
     assert by_path.stages == load_suite("noisy-neighbour").stages
