@@ -228,7 +228,7 @@ def test_a_shard_that_is_killed_leaves_a_whole_and_honest_report(
     assert "the other shards would not send again" in capsys.readouterr().err
     held = Run(Path("s2"))
     assert main(["merge", "s2", "s1", "--out", "whole"]) == 4
-    assert "shard 2 of 2 ended before its plan" in " ".join(capsys.readouterr().out.split())
+    assert "Shard 2 of 2 ended before its plan" in " ".join(capsys.readouterr().out.split())
     run = Run(Path("whole"))
     samples, theirs = run.columns.samples, run.columns.schedule["session"] % 2 == 1
     assert (samples["outcome"][~theirs] == Outcome.ok).all()

@@ -30,8 +30,8 @@ from bench.show.wording import ABSENT, clause_title, count, milliseconds, number
 TARGETS_MOST = 6
 #: Undecided clauses whose reason is told, and targets that a sentence names.
 _REASONS_MOST, _NAMED_MOST = 2, 3
-#: Reasons against the harness that are told.
-_INVALID_MOST = 5
+#: Reasons against the harness that stand above all else.
+_INVALID_MOST = 3
 WORDS = ("FAIL", "INCONCLUSIVE", "PASS")
 
 
@@ -332,7 +332,8 @@ def _invalid(ended: Ended) -> Result:
     why = f"  {health.why_invalid}, {nothing}"
     lead: list[Node] = [Verdict("INVALID", "", why)]
     reasons = [visible(reason, 300) for reason in health.reasons]
-    lead += [Text(f"{reason[:1].upper()}{reason[1:]}.") for reason in reasons[:_INVALID_MOST]]
+    told_why: list[Node] = [Text(f"{reason[:1].upper()}{reason[1:]}.") for reason in reasons]
+    lead += told_why[:_INVALID_MOST]
     foot: list[Node] = []
     if not health.mistakes:
         cores = health.facts.get("cpu_cores")
@@ -344,7 +345,8 @@ def _invalid(ended: Ended) -> Result:
     if ended.repeat:
         foot.append(Code(visible(ended.repeat, 4096), "again"))
     rest = told(ended.verdicts.replace(clauses=judged)) if judged else []
-    body = [clause_table(rest, ended.verdicts)] if rest else []
+    body: list[Node] = [clause_table(rest, ended.verdicts)] if rest else []
+    body += told_why[_INVALID_MOST:]
     return Result([*lead, *caveats(ended)], body, foot)
 
 
