@@ -291,7 +291,7 @@ def test_ctrl_c_says_what_happens_now_and_what_the_end_rests_on(suite: Path) -> 
         max(
             len(line)
             for line in whole
-            if not line.startswith(("report ", "go on ", "next ", "again ", "why "))
+            if not line.startswith(("report ", "go on ", "next ", "again ", "why ", "check "))
         )
         <= 80
     )
