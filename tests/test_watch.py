@@ -898,5 +898,5 @@ def test_first_probes_that_are_refused_for_want_of_credit_are_measured(
     """Key, model and body are right, so the watch goes on to its end."""
     with provider(lambda _: 402) as (url, answered):
         suite = probing(load_suite(str(suite_to(url.removesuffix("/v1")))), Fraction(50), None)
-        watched(suite, Terms(tmp_path / "out", lasts_ns=1 * S))
+        watched(suite, Terms(tmp_path / "out", lasts_ns=2 * S))
     assert len(answered) == 50
