@@ -50,13 +50,12 @@ def _points(catalogue: Catalogue, entry: Entry) -> list[tuple[tuple[str, str], P
         clauses = read_record(Verdicts, catalogue.results / entry.name).clauses
     except RunFolderError:  # of an earlier format
         return []
+    name = visible(entry.name, 80)
+    placed = [(clause, on_budget(clause)) for clause in clauses]
     return [
-        (
-            (clause.target, clause.text),
-            PanelPoint(visible(entry.name, 80), entry.link, on_budget(clause)),
-        )
-        for clause in clauses
-        if clause.judged
+        ((clause.target, clause.text), PanelPoint(name, entry.link, there))
+        for clause, there in placed
+        if there is not None
     ]
 
 

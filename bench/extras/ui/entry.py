@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +25,8 @@ from bench.record.records.record import read_record
 from bench.record.records.summary import Summary
 from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.record.run_folder import read_manifest
-from bench.show.wording import ABSENT, clause_name, visible
+from bench.show.clauses import times_budget
+from bench.show.wording import ABSENT, clause_title, visible
 
 Kind = Literal["run", "ramp", "watch", "month", "claim", "runs", "folder", "none"]
 #: The page of each kind, a file of its folder; of a run it can be made.
@@ -51,7 +51,6 @@ _RAMP_VERDICTS = {"found": "PASS", "beyond": "PASS", "none": "FAIL", "harness": 
 _WORST_FIRST = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2}
 #: Lanes whose targets and models the list names.
 _NAMED_MOST = 4
-_QUANTILE = re.compile(r"\b(response|service) ")
 #: Runs of one suite repeat the same texts.
 _shown = functools.lru_cache(4096)(visible)
 Signs = Mapping[str, tuple[int, int, bool] | None]
@@ -78,25 +77,12 @@ class OnBudget:
         )
 
 
-def on_budget(clause: ClauseVerdict) -> OnBudget:
-    """Where a judged clause lies."""
-    allowed = clause.p0 or 1e-9
-    low, high = clause.p_limits
-    share = clause.k / clause.n if clause.n else 0.0
-    return OnBudget(
-        short_name(clause.text),
-        _shown(clause.target, 60),
-        clause.verdict,
-        low / allowed,
-        share / allowed,
-        high / allowed,
-    )
-
-
-@functools.lru_cache(1024)
-def short_name(text: str) -> str:
-    """A clause in as few words as tell it from others: `response e2e p99` is `e2e p99`."""
-    return _QUANTILE.sub("", clause_name(text)).replace(", request ratio", "")
+def on_budget(clause: ClauseVerdict) -> OnBudget | None:
+    """Where a judged clause lies; None where it was not judged, or lies nowhere."""
+    times = times_budget(clause) if clause.judged else None
+    if times is None:
+        return None
+    return OnBudget(clause_title(clause), _shown(clause.target, 60), clause.verdict, *times)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,9 +212,8 @@ def _endpoint(lane: LaneRecord) -> str:
 
 def _said_by(verdicts: Verdicts) -> dict[str, Any]:
     """The worst clause, and what a rehearsal came to."""
-    found = [on_budget(clause) for clause in verdicts.clauses if clause.judged]
     worst = min(
-        found,
+        filter(None, map(on_budget, verdicts.clauses)),
         key=lambda each: (_WORST_FIRST.get(each.verdict, 3), -each.measured, -each.upper),
         default=None,
     )
