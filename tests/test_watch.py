@@ -886,7 +886,7 @@ def test_first_probes_that_are_all_refused_end_a_first_watch(
 ) -> None:
     """A wrong key is no outage."""
     with provider(lambda _: 401) as (url, answered):
-        suite = probing(load_suite(str(suite_to(url.removesuffix("/v1")))), Fraction(50), None)
+        suite = probing(load_suite(str(suite_to(url.removesuffix("/v1")))), Fraction(10), None)
         with pytest.raises(TargetUnreachable, match="Incorrect API key provided"):
             watched(suite, Terms(tmp_path / "out", lasts_ns=60 * S))
     assert 10 <= len(answered) < 200
@@ -897,6 +897,6 @@ def test_first_probes_that_are_refused_for_want_of_credit_are_measured(
 ) -> None:
     """Key, model and body are right, so the watch goes on to its end."""
     with provider(lambda _: 402) as (url, answered):
-        suite = probing(load_suite(str(suite_to(url.removesuffix("/v1")))), Fraction(50), None)
+        suite = probing(load_suite(str(suite_to(url.removesuffix("/v1")))), Fraction(10), None)
         watched(suite, Terms(tmp_path / "out", lasts_ns=2 * S))
-    assert len(answered) == 50
+    assert len(answered) == 20
