@@ -166,7 +166,7 @@ def github_lines(summary: Summary, verdicts: Verdicts, file: str | None = None) 
         yield _line("warning", f"{entry.node} left out", said)
     expects = verdicts.expects
     met = (
-        f", {sum(item.met for item in expects)} of {len(expects)} known answers met"
+        f", {sum(item.met for item in expects)} of {len(expects)} expected answers met"
         if expects
         else ""
     )

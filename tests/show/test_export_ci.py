@@ -73,7 +73,7 @@ def test_a_planted_breach_that_was_found_is_no_error_and_one_that_was_missed_is(
     lines = list(github_lines(VALID, verdicts))
     assert [line.split(" ")[0] for line in lines] == ["::error", "::warning", "::error", "::notice"]
     assert lines[2].endswith("::expected PASS, got FAIL")
-    assert "0 of 1 known answers met" in lines[-1]
+    assert "0 of 1 expected answers met" in lines[-1]
 
 
 def test_no_text_begins_a_command_of_its_own() -> None:

@@ -164,7 +164,7 @@ def estimate(default: Calls, fallback: Calls, route: Route, met: Meeting) -> Fig
     return figures.replace(**_convolved(found, fallback, timeout))
 
 
-def _convolved(found: Fates, fallback: Calls, timeout_ns: int) -> dict[str, Any]:
+def _convolved(found: Fates, fallback: Calls, timeout_ns: int) -> dict[str, float | None]:
     """Quantiles and success over every pair of rows, counted without listing the pairs."""
     took = np.sort(fallback.took_ns[fallback.ok])
     other = len(fallback)
@@ -184,7 +184,7 @@ def _convolved(found: Fates, fallback: Calls, timeout_ns: int) -> dict[str, Any]
 
     pairs = len(found.second_ns) * other
     reached = within(timeout_ns)
-    exact: dict[str, Any] = {"success": reached / pairs}
+    exact: dict[str, float | None] = {"success": reached / pairs}
     for name, q in _SHOWN.items():
         rank = nearest_rank(pairs, q)
         exact[f"{name}_ms"] = (
