@@ -17,7 +17,7 @@ from bench.show.terminal_cells import STYLES, Line, cell_len, fit, wrapped
 #: Blanks between columns.
 _GAP = 2
 #: Cells that a clause has at least, where values would take its place, and at most.
-_CLAUSE_LEAST, _CLAUSE_MOST = 20, 46
+_CLAUSE_LEAST, _CLAUSE_MOST = 40, 46
 
 
 def shaped(word: str) -> str:
