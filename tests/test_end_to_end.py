@@ -21,12 +21,12 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
+from tests.support.in_process import tailproof
 from tests.support.patience import PATIENCE_S, STEP_S
 from tests.support.two_tiers import two_tiers
 
-pytestmark = pytest.mark.figures
-
-ROOT = Path(__file__).resolve().parents[1]
+#: The run that several tests look at has its figures drawn, whichever of them comes first.
+FIGURES = pytest.mark.figures
 MS, OK = 10**6, 1
 SCENARIO = two_tiers('e2e = { lognormal = { median = "60ms", p99 = "120ms" } }', "../")
 LOAD = """
@@ -68,19 +68,6 @@ limit = "5s"
 metric = "uptime"
 share = "90%"
 """
-
-
-def tailproof(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
-    return subprocess.run(
-        command(*arguments),
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -131,7 +118,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def played(place: Path) -> Played:
     """The scenario, played once."""
-    ran = tailproof("run", "scenarios/tiers.toml", "--out", "run", "--seed", "5", cwd=place)
+    ran = subprocess.run(
+        command("run", "scenarios/tiers.toml", "--out", "run", "--seed", "5"),
+        cwd=place,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
     if ran.returncode == 4:
         pytest.skip("this machine was too busy to measure: the run is INVALID")
     assert ran.returncode in (0, 1, 3), ran.stderr
@@ -164,6 +159,7 @@ def gateway(place: Path) -> Iterator[str]:
     process.stdout.close()
 
 
+@FIGURES
 def test_a_run_leaves_its_files_and_its_verdict(played: Played) -> None:
     """The lossy tier breaks the contract (exit 1), the good one keeps it; every promised file is
     there and private.
@@ -214,6 +210,7 @@ def nearest_rank(values: np.ndarray, percent: float) -> float:
     return float(np.sort(values)[math.ceil(round(percent * len(values) / 100, 6)) - 1]) / MS
 
 
+@FIGURES
 def test_the_summary_is_what_the_rows_say(played: Played) -> None:
     """Counts, ratios and quantiles reckoned again from the two tables with plain numpy."""
     summary = record(played.folder, "summary.json")
@@ -263,6 +260,7 @@ def test_the_summary_is_what_the_rows_say(played: Played) -> None:
         assert found["tokens"]["output"] == 8 * len(good)
 
 
+@FIGURES
 def test_no_answer_is_faster_than_the_law_it_was_given(played: Played) -> None:
     """Due, sent, first and last token come in this order, and no answer arrives before it
     was due.
@@ -276,6 +274,7 @@ def test_no_answer_is_faster_than_the_law_it_was_given(played: Played) -> None:
         assert bool(np.all(good["first_token_ns"] > good["due_ns"]))
 
 
+@FIGURES
 def test_the_histogram_log_opens_with_hdrh(played: Played) -> None:
     """hdrh's own reader finds every tag; each holds as many values as there are rows, the largest
     within a bucket.
@@ -309,7 +308,7 @@ def test_the_histogram_log_opens_with_hdrh(played: Played) -> None:
                     )
 
 
-@pytest.mark.slow("two commands, with figures")
+@FIGURES
 def test_a_finished_run_is_judged_by_another_contract(played: Played) -> None:
     """judge RUN --slo: exit 0, 1 or 3 by the clause; the folder keeps its bytes; an impossible
     clause is exit 2.
@@ -341,6 +340,7 @@ def test_a_finished_run_is_judged_by_another_contract(played: Played) -> None:
     } == before
 
 
+@FIGURES
 @pytest.mark.slow("a report with figures")
 def test_a_report_is_made_again_from_the_tables(played: Played) -> None:
     """Without summary.json, report RUN makes it again, byte for byte, and prints the files it
@@ -357,6 +357,7 @@ def test_a_report_is_made_again_from_the_tables(played: Played) -> None:
     assert str(played.folder / "report.html") in ran.stdout.splitlines()
 
 
+@FIGURES
 def test_a_run_never_writes_over_another(played: Played) -> None:
     """The same --out again: exit 2, one sentence, and the first run stands as it was."""
     before = {path: path.read_bytes() for path in played.folder.rglob("*") if path.is_file()}

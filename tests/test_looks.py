@@ -1,6 +1,4 @@
-"""Ending a run early, and stages in virtual time beside stages over HTTP: real processes on the
-loopback.
-"""
+"""Ending a run early, and stages in virtual time beside stages over HTTP, on the loopback."""
 
 from __future__ import annotations
 
@@ -16,6 +14,7 @@ import pytest
 from bench.cli import main
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import SCHEDULE_DTYPE, empty_samples
+from tests.support.in_process import tailproof
 from tests.support.records import manifest_of, review_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,13 +50,7 @@ limit = "10s"
 
 def run(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:
     """`tailproof run` with these words: its exit code and its manifest."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", "run", *words, "--quiet", "--out", str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = tailproof("run", *words, "--quiet", "--out", folder, cwd=ROOT)
     assert (folder / "run.json").is_file(), done.stderr
     return done.returncode, json.loads((folder / "run.json").read_bytes())
 

@@ -29,6 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench.app.conduct import embedded_gateway
 from bench.app.exporter import names_loopback
 from bench.cli import main
+from tests.support.in_process import tailproof
 from tests.support.patience import PATIENCE_S, STEP_S
 from tests.support.two_tiers import two_tiers
 
@@ -396,25 +397,25 @@ def test_a_collector_that_fails_is_one_note(
     with (
         collecting() as elsewhere,
         collecting(status, body, f"{elsewhere.url}/v1/metrics") as collector,
-        command(
+    ):
+        ran = tailproof(
             "run",
-            str(files(tmp_path)),
+            files(tmp_path),
             "--duration",
             "1s",
             "--out",
-            str(tmp_path / "run"),
+            tmp_path / "run",
             "--otlp-endpoint",
             collector.url,
-            OTEL_EXPORTER_OTLP_HEADERS="x-key=zq9x",
-        ) as running,
-    ):
-        code = running.end()
+            cwd=tmp_path,
+            environment={"OTEL_EXPORTER_OTLP_HEADERS": "x-key=zq9x"},
+        )
         assert len(collector.posts) >= 2
         assert not elsewhere.posts
     verdicts = json.loads((tmp_path / "run" / "verdicts.json").read_bytes())
-    assert code == verdicts["exit_code"] != 2
-    assert len(re.findall(f"could not be pushed to {collector.url}: {why}", running.errors)) == 1
-    assert "zq9x" not in running.errors
+    assert ran.returncode == verdicts["exit_code"] != 2
+    assert len(re.findall(f"could not be pushed to {collector.url}: {why}", ran.stderr)) == 1
+    assert "zq9x" not in ran.stderr
 
 
 def test_ctrl_c_ends_the_wait_for_the_last_scrape_and_not_the_verdict(tmp_path: Path) -> None:

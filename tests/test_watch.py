@@ -88,7 +88,7 @@ def tell(text):
     print(text, flush=True)
 terms = Terms(Path(folder), hook=(sys.executable, hook), roll=roll)
 async def main():
-    await Watch(probing(load_suite(suite), Fraction(20), None), terms, tell).go_on()
+    await Watch(probing(load_suite(suite), Fraction(10), None), terms, tell).go_on()
 run_loop(main)
 """
 #: Appends what it is told to the file that its environment names.
@@ -715,7 +715,7 @@ def test_a_clock_that_jumps_ends_the_run_and_the_hour_is_unobserved(
             watches[0].stop()
         return wall_ns() + ahead[0]
 
-    suite = probing(load_suite(str(suite_to(gateway))), Fraction(20), None)
+    suite = probing(load_suite(str(suite_to(gateway))), Fraction(10), None)
     began = wall_ns()
     told = watched(
         suite,
