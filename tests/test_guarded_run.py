@@ -16,18 +16,22 @@ FILES = {
         ' 1000\noutput_usd_per_million = 1000\nas_of = 2026-11-23\nsource = "s"\n'
     ),
     "p": (
-        'description = "d"\nduration = "2s"\nprompt_tokens = [{ fixed = 436 }]\noutput_tokens = [{'
-        ' fixed = 100 }]\n[arrivals]\nkind = "constant"\nrate = "20/s"\n'
+        'description = "d"\nduration = "1s"\nprompt_tokens = [{ fixed = 436 }]\noutput_tokens = [{'
+        ' fixed = 100 }]\n[arrivals]\nkind = "constant"\nrate = "40/s"\n'
     ),
     "s": (
         'description = "d"\n[[stage]]\nname = "one"\ntargets = ["t.toml"]\nprofile ='
-        ' "p.toml"\nscenario = "vanity-average"\n'
+        ' "p.toml"\nscenario = "quick.toml"\n'
+    ),
+    "quick": (
+        'description = "d"\n[[gateway.model]]\nname = "*"\npool = "p"\n[[gateway.pool]]\nname = "p"\n'
+        'e2e = { fixed = "20ms" }\n[truth]\nsays = "every answer takes 20 ms"\n'
     ),
 }
 CAP_USD = 21.45
 
 
-@pytest.mark.slow("two seconds of requests in real time")
+@pytest.mark.slow("a gateway, and a second of requests in real time")
 @pytest.mark.clock
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_ends_before_its_cap_is_passed(
