@@ -24,8 +24,8 @@ FILES = {
         ' "p.toml"\nscenario = "quick.toml"\n'
     ),
     "quick": (
-        'description = "d"\n[[gateway.model]]\nname = "*"\npool = "p"\n[[gateway.pool]]\nname = "p"\n'
-        'e2e = { fixed = "20ms" }\n[truth]\nsays = "every answer takes 20 ms"\n'
+        'description = "d"\n[[gateway.model]]\nname = "*"\npool = "p"\n[[gateway.pool]]\n'
+        'name = "p"\ne2e = { fixed = "20ms" }\n[truth]\nsays = "every answer takes 20 ms"\n'
     ),
 }
 CAP_USD = 21.45
