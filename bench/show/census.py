@@ -1,7 +1,7 @@
 """A census in words: the verdict first, then why, what others would call it, and what is due.
 
-In: census.json. Out: nodes of a screen, a section of the page. Must stay true: a bound
-stands beside every value that has one; foreign text has passed through `wording.visible`.
+In: census.json. Out: nodes of a screen, tables of a page. Must stay true: a bound stands
+beside every value that has one; foreign text has passed through `wording.visible`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from bench.record.records.census import (
     NeighbourRecord,
     PeriodRecord,
 )
-from bench.show.document import Code, Column, Node, Pairs, Section, Table, Text, Verdict
+from bench.show.document import Code, Column, Node, Table, Text, Verdict
 from bench.show.result import Result
 from bench.show.wording import (
     ABSENT,
-    CUT,
     between,
     clause_name,
     count,
@@ -146,23 +145,6 @@ def credit_line(credit: DueCredit) -> str:
 def _money(usd: str | None) -> str:
     """`4,200.00`: to the cent, as it is paid."""
     return ABSENT if usd is None else f"{Decimal(usd):,.2f}"
-
-
-# ---- a section of a run's report
-
-
-def census_section(name: str, record: CensusRecord) -> Section:
-    """A table a period, and the same log under the neighbouring definitions."""
-    contract, rows = visible(record.contract, 60), count(record.log.rows)
-    about = [("contract", contract), ("requests", rows)]
-    tables: list[Node] = []
-    for period in record.periods:
-        when = visible(period.period, 20)
-        tables += _tables(when, period.clauses)
-        if period.credit:
-            about.append((f"credit, {when}", credit_line(period.credit)))
-    notes = [Text(visible(note, 2 * CUT)) for note in record.log.notes]
-    return Section("", f"{visible(name, 60)}: a whole period", [Pairs(about), *notes, *tables])
 
 
 # ---- a screen

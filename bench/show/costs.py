@@ -35,7 +35,7 @@ def costs_section(records: Records, lanes: Sequence[LaneRecord]) -> Section | No
         nodes.append(Text(_note(records, lanes, found), tone="soft"))
     if bills:
         nodes.append(Table("Forecasts of a month's bill", BILL_COLUMNS, bills))
-    answer = " ".join([*_range(found), *_bills(bills), *_breach(lanes)])
+    answer = " ".join([*_range(found), *_bills(bills), *_breach(lanes), *_credits(records)])
     return Section("cost", "What does it cost?", nodes, "cost", answer)
 
 
@@ -100,6 +100,18 @@ def _breach(lanes: Sequence[LaneRecord]) -> list[str]:
         return []
     sums = show_list([f"{each:,.0f}" for each in sorted(priced)])
     return [f"The contract prices a breach at {sums} USD."]
+
+
+def _credits(records: Records) -> list[str]:
+    """What a whole log gives back: exact, where a sample could only guess."""
+    months = records.census.months if records.census else {}
+    return [
+        f"The log {visible(name, 60)} gives a credit of {credit.usd} USD for"
+        f" {visible(period.period, 20)}."
+        for name, record in months.items()
+        for period in record.periods
+        if (credit := period.credit) is not None and credit.usd and credit.share.share
+    ]
 
 
 # ---- the table

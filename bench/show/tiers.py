@@ -29,6 +29,7 @@ from bench.show.document import (
     Section,
     Table,
     Text,
+    Verdict,
 )
 from bench.show.graphics.ratio import RatioRow, RatioScale
 from bench.show.graphics.shift import Shift
@@ -76,7 +77,8 @@ def tiers_section(comparisons: Sequence[Comparison]) -> Section | None:
 def pair_section(record: Comparison, number_of: int = 0) -> Section:
     """One pair, under its own names."""
     title = comparison_title(record)
-    nodes = [*pair_nodes(record, number_of), pair_drawer(record)]
+    word = Verdict(record.headline.replace("_", " "), "")
+    nodes = [word, *pair_nodes(record, number_of), pair_drawer(record)]
     return Section("", title, nodes, answer=tier_answer(record))
 
 

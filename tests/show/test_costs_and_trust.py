@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from bench.judge.review import Records
+from bench.record.records.census import ExactShare, Months
 from bench.record.records.manifest import LaneRecord
 from bench.record.records.summary import Cost, HealthRecord
 from bench.show.costs import costs_section
 from bench.show.document import Bullets, Drawer, Section, Table, Text
 from bench.show.trust import conduct_drawers, trust_section
+from tests.support.made_months import PERIOD, log_of
 from tests.support.made_runs import Made
 
 FACTS: dict[str, Any] = {
@@ -97,6 +99,24 @@ def test_a_breach_is_priced_by_the_contract_alone(spoilt: Made) -> None:
     assert plain is not None
     assert "breach" not in plain.answer
     assert costs_section(priced(spoilt, standard=None, pro=None), free) is None
+
+
+def test_a_log_says_what_is_due_where_a_sample_could_only_guess(spoilt: Made) -> None:
+    """The credit of the period's log beside what answers cost; none of a step that is not
+    reached.
+    """
+    records = priced(spoilt, standard=1.0, pro=1.0)
+    months = Months(format=Months.FORMAT, months={"log": log_of(PERIOD)})
+    section = costs_section(replace(records, census=months), lanes_of(spoilt))
+    assert section is not None
+    assert section.answer.endswith(" The log log gives a credit of 120.00 USD for 2026-09.")
+    assert PERIOD.credit is not None
+    none = PERIOD.credit.replace(share=ExactShare(share=0.0, fraction="0"), usd="0.00")
+    kept = log_of(PERIOD.replace(credit=none))
+    records = replace(records, census=Months(format=Months.FORMAT, months={"log": kept}))
+    section = costs_section(records, lanes_of(spoilt))
+    assert section is not None
+    assert "credit" not in section.answer
 
 
 def test_each_budget_stands_beside_what_was_used_of_it(spoilt: Made) -> None:

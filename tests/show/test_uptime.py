@@ -4,21 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from fractions import Fraction
-from typing import Any
 
-from bench.record.records.census import (
-    CensusClause,
-    CensusRecord,
-    DueCredit,
-    EpisodeRecord,
-    Episodes,
-    ExactShare,
-    LogRecord,
-    NeighbourRecord,
-    PeriodRecord,
-    UnreadableRows,
-)
+from bench.record.records.census import Episodes
 from bench.show.document import Document, Table
 from bench.show.graphics.box import Box
 from bench.show.graphics.outages import Outages, Spell
@@ -26,107 +13,14 @@ from bench.show.graphics.track import place
 from bench.show.outages import period_picture
 from bench.show.render_html import html_page
 from bench.show.uptime import uptime_section
-
-
-def share(text: str) -> ExactShare:
-    return ExactShare.of(Fraction(text))
-
-
-def near(definition: str, attained: str | None, kept: bool | None, **more: Any) -> NeighbourRecord:
-    value = None if attained is None else share(attained)
-    return NeighbourRecord(
-        **{"definition": definition, "whose": "", "attained": value, "kept": kept, **more}
-    )
-
-
-def episode(day: int, minutes: int, broke: int) -> EpisodeRecord:
-    start = f"2026-09-{day:02d}T02:00:00Z"
-    return EpisodeRecord(
-        start_utc=start,
-        end_utc=f"2026-09-{day:02d}T02:{minutes:02d}:00Z",
-        minutes=minutes,
-        requests=100,
-        broke=broke,
-    )
-
-
-NEARBY = [
-    near("request ratio", "0.9997", True, whose="Azure transactions"),
-    near("by <b>minutes", "0.9985", False, own=True),
-    near("never known", None, None),
-]
-BROKEN = CensusClause(
-    number=2,
-    text="uptime, minutes ≥ 99.9 %",
-    metric="uptime",
-    promised=share("0.999"),
-    report_only=False,
-    verdict="FAIL",
-    reason="65 of 43,200 minutes broke it, 43 may",
-    attained=share("0.9985"),
-    best=share("0.9985"),
-    worst=share("0.998"),
-    k=162,
-    episodes=Episodes(
-        count=2,
-        first=[episode(1, 20, 10), episode(16, 30, 90)],
-        worst=[episode(16, 30, 90), episode(1, 20, 10)],
-    ),
-    neighbours=NEARBY,
-)
-PERIOD = PeriodRecord(
-    period="2026-09",
-    start_utc="2026-09-01T00:00:00Z",
-    end_utc="2026-10-01T00:00:00Z",
-    time_zone="UTC",
-    minutes=43_200,
-    observed_minutes=43_200,
-    coverage=1.0,
-    rows=540_000,
-    excluded={},
-    clauses=[BROKEN],
-    overall="FAIL",
-    credit=DueCredit(
-        kind="due",
-        share=share("1/10"),
-        at_most=share("1/10"),
-        usd="120.00",
-        at_most_usd="120.00",
-        base="the monthly bill",
-        claim_within_days=30,
-        evidence_wanted=["the <log>"],
-    ),
-)
-
-
-def record(*periods: PeriodRecord) -> CensusRecord:
-    return CensusRecord(
-        format=CensusRecord.FORMAT,
-        contract="c",
-        title="c",
-        log=LogRecord(
-            files=[],
-            rows=1,
-            first_utc="2026-09-01T00:00:00Z",
-            last_utc="2026-09-30T00:00:00Z",
-            columns={},
-            notes=["made up, not recorded"],
-            unreadable=UnreadableRows(count=0, first=[]),
-        ),
-        overall="FAIL",
-        exit_code=1,
-        unusable=[],
-        periods=list(periods),
-        attested=[],
-        not_stated=[],
-    )
+from tests.support.made_months import BROKEN, PERIOD, log_of
 
 
 def test_each_definition_is_a_row_and_the_contracts_own_is_marked() -> None:
     """The broken clause by its own words, who calls it kept, and how many times the allowed loss
     each has: 3 of 10,000 lost where 10 may is 0.3, 15 is 1.5.
     """
-    section = uptime_section({"log": record(PERIOD)})
+    section = uptime_section({"log": log_of(PERIOD)})
     assert section is not None
     assert section.answer == (
         "99.97 % of requests were answered. By the contract's own definition September 2026 had"
@@ -152,7 +46,7 @@ def test_each_definition_is_a_row_and_the_contracts_own_is_marked() -> None:
 
 def test_what_is_due_stands_in_a_box() -> None:
     """The step, the sum, the days, the evidence and how many requests show it."""
-    section = uptime_section({"log": record(PERIOD)})
+    section = uptime_section({"log": log_of(PERIOD)})
     assert section is not None
     (box,) = section.of(Box)
     assert box.first == ("Credit due: 10 % of the monthly bill = 120.00 USD; claim within 30 days.")
@@ -200,7 +94,7 @@ def test_nothing_that_a_log_can_show_is_said_so_and_no_log_is_no_section() -> No
     reported = PERIOD.replace(
         clauses=[BROKEN.replace(verdict="REPORTED")], overall="NONE", credit=None
     )
-    section = uptime_section({"log": record(reported)})
+    section = uptime_section({"log": log_of(reported)})
     assert section is not None
     assert section.answer == "September 2026: the contract promises nothing that a log can show."
     assert section.of(Table) == []

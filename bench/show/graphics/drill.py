@@ -101,8 +101,10 @@ class DrillTracks:
 
     def _key(self) -> Markup:
         said = [Markup("<span>Line: p99 of each {}, log scale.</span>").format(self.slices)]
-        if any(each.limit_ms for each in self.tracks):
-            said.append(Markup("<span>Dotted: limit.</span>"))
+        limits = sorted({each.limit_ms for each in self.tracks if each.limit_ms})
+        if limits:
+            held = ", ".join(map(seconds, limits))
+            said.append(Markup("<span>Dotted: limit, {}.</span>").format(held))
         if any(any(each.lost) for each in self.tracks):
             said.append(_swatch("fail", "share of requests lost"))
         named = dict.fromkeys(
@@ -163,9 +165,14 @@ class DrillTracks:
         )
         row = Markup(
             '<div class="nm">{}<br><span class="soft">{}</span></div>'
-            '<div class="dt evs" role="img" aria-label="{}">{}{}{}</div>'
+            '<div class="dt evs" role="img" aria-label="{says}" title="{says}">{}{}{}</div>'
         ).format(
-            track.name, track.about, track.says, ticks, self._lines(track), self._drawing(track)
+            track.name,
+            track.about,
+            ticks,
+            self._lines(track),
+            self._drawing(track),
+            says=track.says,
         )
         return row + self._answered(track) if track.upstreams else row
 
