@@ -87,7 +87,7 @@ def test_the_report_of_a_month_says_what_a_claim_needs() -> None:
     """What was lost most stands first; by hand 9 + 2 of 1,795 requests broke it."""
     assert main(REPORTED) == 1
     page = Path("report/report.md").read_text()
-    assert page.startswith("# Example AI, October 2026: FAIL\n")
+    assert page.startswith("## ▲ FAIL  Example AI, October 2026\n")
     for said in (
         "Order form 12",
         "Acme",
