@@ -208,7 +208,7 @@ def test_a_connection_that_the_engine_hangs_up_behind_a_stream_costs_one_row_at_
     (sender,) = json.loads((out / "run.json").read_text())["harness"]["senders"].values()
     assert sender["connections_opened"] == 12 - len(lost)
     assert sender["connections_held_back"] >= 8
-    assert "the server hangs up behind answers" in (out / "report.md").read_text()
+    assert "the server hangs up behind answers" in (out / "report.html").read_text()
 
 
 def test_an_engine_that_dies_in_mid_answer_is_reported(
@@ -251,4 +251,4 @@ def test_an_engine_that_dies_in_mid_answer_is_reported(
         1,
         outcomes.count("refused"),
     )
-    assert "refused" in (out / "report.md").read_text()
+    assert "refused" in (out / "report.html").read_text()
