@@ -429,7 +429,7 @@ def test_a_gain_has_a_price() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "ratio", "part"),
     [
-        (None, 0.01, 0.5, "standard has no price"),
+        (None, 0.01, 0.5, "standard has no [prices] in its file"),
         (0.001, 0.0, 0.5, "pro has a price of zero"),
         (0.01, 0.01, 0.5, "costs no more"),
         (0.001, 0.01, 1.0, "no gain is shown"),
