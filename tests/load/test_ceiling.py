@@ -45,7 +45,7 @@ def plan_of(rate: int, tokens: int, **more: Any) -> Plan:
     return compile_plan(Suite(name="s", description="d", seed=1, stages=[stage], files=[]))
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's cache folder of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
