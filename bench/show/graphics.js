@@ -1,9 +1,12 @@
-// Values of panels, strips and dots under the pointer and by keys; a panel made large, a stretch of a stage's time to look
-// at. They are what the graphics hold already: paths, counts, sentences.
+// Values of panels, strips, dots and figures under the pointer and by keys; a panel made large, a stretch of a stage's time
+// to look at. They are what the graphics hold already: paths, counts, sentences.
 "use strict";
 (() => {
   const within = (value, low, high) => Math.min(Math.max(value, low), high);
-  const box = document.getElementById("value");
+  const box = document.createElement("div");
+  box.id = "value";
+  box.setAttribute("role", "status");
+  document.body.append(box);
   const say = (words, x, y) => {
     box.textContent = words;
     box.style.left = `${within(x + 12, 0, window.innerWidth - box.offsetWidth - 8)}px`;
@@ -12,24 +15,55 @@
   const hush = () => (box.textContent = "");
 
   // What can be asked: where the pointer is, and place by place with the arrow keys. `find` gives the place at a point,
-  // `tell` the words of a place and where it lies, in px of the window.
-  function ask(part, places, find, tell) {
+  // `tell` the words of a place and where it lies, in px of the window; `left` ends what `tell` drew.
+  function ask(part, places, find, tell, left = () => {}) {
     let at = -1;
     const to = (place) => {
       at = within(place, 0, places() - 1);
       say(...tell(at));
     };
+    const end = () => {
+      hush();
+      left();
+    };
     part.tabIndex = 0;
     part.addEventListener("pointermove", (event) => to(find(event.clientX, event.clientY)));
-    part.addEventListener("pointerleave", hush);
-    part.addEventListener("blur", hush);
-    part.addEventListener("keydown", ({ key }) => {
-      if (key === "ArrowRight" || key === "ArrowLeft") to(at + (key === "ArrowRight" ? 1 : -1));
-      if (key === "Escape") hush();
+    part.addEventListener("pointerleave", end);
+    part.addEventListener("blur", end);
+    part.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (step) to(at + step);
+      if (step || event.key === "Escape") event.preventDefault();
+      if (event.key === "Escape") end();
     });
   }
   const share = (part, x) => (x - part.getBoundingClientRect().left) / part.getBoundingClientRect().width;
   const nearest = (points, far) => points.reduce((best, one, at) => (far(one) < far(points[best]) ? at : best), 0);
+
+  // Figures that say a line a value in data-readings, "x y words": the nearest is asked, a dot shows which one it is.
+  for (const figure of document.querySelectorAll("figure:has(> svg[data-readings])")) {
+    const svg = figure.querySelector("svg");
+    const readings = svg.dataset.readings.split("\n").map((line) => {
+      const [x, y, ...words] = line.split(" ");
+      return { x: Number(x), y: Number(y), says: words.join(" ") };
+    });
+    const dot = svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "circle"));
+    dot.setAttribute("class", "asked");
+    figure.setAttribute("role", "group");
+    figure.setAttribute("aria-label", `${svg.getAttribute("aria-label")}. Arrow keys read its values.`);
+    const find = (clientX, clientY) => {
+      const { x, y } = new DOMPoint(clientX, clientY).matrixTransform(svg.getScreenCTM().inverse());
+      const up = svg.dataset.along === "x" ? 0 : 1;
+      return nearest(readings, (one) => (one.x - x) ** 2 + up * (one.y - y) ** 2);
+    };
+    const tell = (place) => {
+      const { x, y, says } = readings[place];
+      for (const [key, value] of [["r", 4], ["cx", x], ["cy", y]]) dot.setAttribute(key, value);
+      const spot = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
+      return [says, spot.x, spot.y];
+    };
+    ask(figure, () => readings.length, find, tell, () => dot.setAttribute("r", 0));
+  }
 
   // Latencies on a logarithmic axis from `low` to `high`, by how high they lie.
   const latency = (axis, height) => {

@@ -159,3 +159,34 @@ def test_what_the_script_adds_can_be_used_by_all(
     page.locator("svg.strip").first.focus()
     page.keyboard.press("ArrowRight")
     assert violations(page) == []
+
+
+def test_the_figure_of_a_ramp_is_read_by_keys_and_pointer(
+    tmp_path: Path, open_page: OpenPage
+) -> None:
+    """Each probe that it draws is said, once by the keys and once where the pointer is; Escape ends
+    it.
+    """
+    command = ["ramp", "vanity-average", "--simulated", "--max-probes", "3", "--quiet"]
+    main([*command, "--out", str(tmp_path / "ramp")])
+    page = open_page(tmp_path / "ramp" / "report.html")
+    figure = page.locator("figure:has(> svg[data-readings])").first
+    lines = (figure.locator("svg").get_attribute("data-readings") or "").split("\n")
+    dot = figure.locator(".asked")
+    figure.focus()
+    for line in lines:
+        page.keyboard.press("ArrowRight")
+        x, y, words = line.split(" ", 2)
+        assert said(page) == words
+        assert (dot.get_attribute("cx"), dot.get_attribute("cy")) == (
+            f"{float(x):g}",
+            f"{float(y):g}",
+        )
+    page.keyboard.press("Escape")
+    expect(page.locator("#value")).to_have_text("")
+    expect(dot).to_have_attribute("r", "0")
+    dot.evaluate("dot => dot.setAttribute('r', 4)")  # gives it a box to point at
+    box = dot.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert said(page) == lines[-1].split(" ", 2)[2]

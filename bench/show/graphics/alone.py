@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bench.show.graphics.palette import PALETTE
+from bench.show.graphics.places import short
 
 #: In the dark, of the colours that such figures use.
 _DARK: Mapping[str, str] = {
@@ -28,11 +29,6 @@ _DARK: Mapping[str, str] = {
     "rep": "#a6aeb8",
 }
 _FONT = "system-ui,'Segoe UI','DejaVu Sans Condensed',sans-serif"
-
-
-def short(number: float) -> str:
-    """A place in a drawing: one digit after the point is finer than a screen."""
-    return f"{number:.1f}".removesuffix(".0")
 
 
 def seconds(ms: float) -> str:

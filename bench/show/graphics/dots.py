@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from bench.show.graphics.palette import PALETTE
 from bench.show.graphics.panel import Axis
+from bench.show.graphics.places import breach
 
 _WIDE, _HIGH, _FAILED_AT = 1000, 176, 3
 
@@ -61,12 +62,7 @@ class Dots:
     def _limit(self) -> Markup:
         if self.limit_ms is None:
             return Markup("")
-        y = f"{self._y(self.limit_ms):.1f}"
-        return Markup(
-            '<rect class="zone" fill="{0}" width="{1}" height="{2}"/><path class="lim"'
-            ' stroke="{3}" stroke-dasharray="1 2.4" vector-effect="non-scaling-stroke"'
-            ' d="M0 {2}H{1}"/>'
-        ).format(PALETTE["zone"], _WIDE, y, PALETTE["ink"])
+        return breach(_WIDE, self._y(self.limit_ms))
 
     def _drawn(
         self, kind: str, colour: str, size: float, dots: Sequence[tuple[float, float | None]]

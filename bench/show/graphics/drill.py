@@ -7,15 +7,15 @@ what was lost is drawn as a share of its slice.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from markupsafe import Markup
 
-from bench.show.graphics.alone import seconds, short
+from bench.show.graphics.alone import seconds
 from bench.show.graphics.palette import PALETTE
+from bench.show.graphics.places import breach, log_share, short
 
 _WIDE, _HIGH = 720, 64
 #: Least height of what was lost, so that it is seen.
@@ -86,8 +86,7 @@ class DrillTracks:
         return min(found, default=100.0) / 1.5, max(found, default=1000.0) * 1.5
 
     def _y(self, ms: float) -> float:
-        low, high = self._ends
-        return _HIGH * (1 - math.log(ms / low) / math.log(high / low))
+        return _HIGH * (1 - log_share(ms, *self._ends))
 
     def markup(self) -> Markup:
         """Key, names of the moments, tracks."""
@@ -179,14 +178,7 @@ class DrillTracks:
     def _drawing(self, track: DrillTrack) -> Markup:
         shapes: list[Markup] = []
         if track.limit_ms is not None:
-            at = short(self._y(track.limit_ms))
-            shapes.append(
-                Markup(
-                    '<path class="zone" fill="{0}" d="M0 0H{1}V{2}H0z"/><path class="lim"'
-                    ' stroke="{3}" stroke-dasharray="1 2.4" vector-effect="non-scaling-stroke"'
-                    ' d="M0 {2}H{1}"/>'
-                ).format(PALETTE["zone"], _WIDE, at, PALETTE["ink"])
-            )
+            shapes.append(breach(_WIDE, self._y(track.limit_ms)))
         if any(track.lost):
             shapes.append(
                 Markup('<path class="lost" fill="{}" d="{}"/>').format(

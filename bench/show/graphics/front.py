@@ -14,8 +14,9 @@ from functools import cached_property
 
 from markupsafe import Markup
 
-from bench.show.graphics.alone import Word, alone, fill, seconds, short, stroke
+from bench.show.graphics.alone import Word, alone, fill, seconds, stroke
 from bench.show.graphics.mark import shape
+from bench.show.graphics.places import log_share, short
 from bench.show.wording import number, per_cent
 from bench.units import show_usd
 
@@ -78,10 +79,10 @@ class Front:
         return min(found) / 1.3, max(found) * 1.3
 
     def _x(self, usd: float) -> float:
-        return _LEFT + (_RIGHT - _LEFT) * _share(usd, *self._usd)
+        return _LEFT + (_RIGHT - _LEFT) * log_share(usd, *self._usd)
 
     def _y(self, ms: float) -> float:
-        return _BOTTOM - (_BOTTOM - _TOP) * _share(ms, *self._ms)
+        return _BOTTOM - (_BOTTOM - _TOP) * log_share(ms, *self._ms)
 
     def markup(self) -> Markup:
         """Zone of the breach, axes, the front, intervals, shapes and names."""
@@ -142,7 +143,7 @@ class Front:
         shapes: list[Markup] = []
         for right in (True, False):
             beside = [
-                each for each in self.offers if (_share(each.usd, *self._usd) < _TURN) == right
+                each for each in self.offers if (log_share(each.usd, *self._usd) < _TURN) == right
             ]
             beside.sort(key=lambda each: self._y(each.p99_ms))
             places = _apart([self._y(each.p99_ms) - 5 for each in beside])
@@ -167,10 +168,6 @@ class Front:
                     ).markup()
                 )
         return shapes
-
-
-def _share(value: float, low: float, high: float) -> float:
-    return math.log(value / low) / math.log(high / low)
 
 
 def _round(low: float, high: float) -> list[float]:

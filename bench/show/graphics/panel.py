@@ -16,6 +16,7 @@ from markupsafe import Markup
 from bench.quantiles import P50, P90, P99, P999, by_name
 from bench.show.graphics.mark import Mark, shape
 from bench.show.graphics.palette import PALETTE
+from bench.show.graphics.places import log_share, short
 
 #: A share of the requests and the ms that so many did not exceed; None: so many did not succeed.
 Point = tuple[float, float | None]
@@ -44,7 +45,7 @@ class Axis:
 
     def height(self, ms: float) -> float:
         """Where a latency lies, from 0 at the bottom to 1 at the top."""
-        share = math.log(max(ms, 1e-9) / self.low_ms) / math.log(self.high_ms / self.low_ms)
+        share = log_share(max(ms, 1e-9), self.low_ms, self.high_ms)
         return min(max(share, 0.0), 1.0)
 
     def ticks(self, least: int = 2) -> list[tuple[float, str]]:
@@ -87,8 +88,8 @@ class Panel:
             wide,
             high,
             self.says,
-            _short(self.axis.low_ms),
-            _short(self.axis.high_ms),
+            short(self.axis.low_ms),
+            short(self.axis.high_ms),
             Markup("").join(self._parts()),
         )
 
@@ -103,7 +104,7 @@ class Panel:
 
     def _parts(self) -> Iterable[Markup]:
         left, right = _LEFT_MARGIN, self.size[0] - _RIGHT_MARGIN
-        limit = None if self.limit_ms is None else _short(self._y(self.limit_ms))
+        limit = None if self.limit_ms is None else short(self._y(self.limit_ms))
         if self.limit_ms is not None:
             yield Markup(
                 '<rect class="zone" x="{}" y="{}" width="{}" height="{}" fill="{}"/>'
@@ -111,7 +112,7 @@ class Panel:
                 left,
                 _TOP_MARGIN,
                 right - left,
-                _short(self._y(self.limit_ms) - _TOP_MARGIN),
+                short(self._y(self.limit_ms) - _TOP_MARGIN),
                 PALETTE["zone"],
             )
         yield from self._ticks()
@@ -142,12 +143,12 @@ class Panel:
         lines, texts = "", list[Markup]()
         for ms, name in self.axis.ticks(3 if self.wide else 2):
             y = self._y(ms)
-            lines += f"M{left} {_short(y)}H{right}"
+            lines += f"M{left} {short(y)}H{right}"
             texts.append(_text(left - 4, y + 3.2, "end", name))
         for name, quantile in _TICKS:
             x = self._x(float(quantile))
             anchor = "start" if name == _ENDS[0] else "end" if name == _ENDS[1] else "middle"
-            lines += f"M{_short(x)} {high - _BOTTOM_MARGIN}v3"
+            lines += f"M{short(x)} {high - _BOTTOM_MARGIN}v3"
             texts.append(_text(x, high - 5.5, anchor, name))
         yield Markup(
             '<path class="grid" d="{}" stroke="{}"/><g class="tk" font-size="9.5" fill="{}">{}</g>'
@@ -159,19 +160,14 @@ class Panel:
             if ms is None:
                 drawn += f"V{_TOP_MARGIN}" if drawn else ""
                 break
-            drawn += f"{'L' if drawn else 'M'}{_short(self._x(share))} {_short(self._y(ms))}"
+            drawn += f"{'L' if drawn else 'M'}{short(self._x(share))} {short(self._y(ms))}"
         return drawn
 
 
 def _text(x: float, y: float, anchor: str, text: str) -> Markup:
     return Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
-        _short(x), _short(y), anchor, text
+        short(x), short(y), anchor, text
     )
-
-
-def _short(number: float) -> str:
-    """One digit behind the point, a tenth of a pixel."""
-    return f"{number:.1f}".removesuffix(".0")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from bench.show.graphics.places import log_share
+
 #: Places that have a name; those within the axis are shown.
 _NAMED = (
     (0.01, "÷100"),
@@ -54,8 +56,7 @@ class RatioScale:
         """Where a ratio lies, in per cent of the width."""
         if ratio <= self.first:
             return 0.0
-        share = math.log(ratio / self.first) / math.log(self.last / self.first)
-        return round(100 * min(share, 1.0), 2)
+        return round(100 * min(log_share(ratio, self.first, self.last), 1.0), 2)
 
     def markup(self) -> Markup:
         """The names of places, each at its own; those too close to a name before are left out."""

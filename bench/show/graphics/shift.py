@@ -7,13 +7,14 @@ is always on the axis; below it is faster.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from bench.record.records.comparisons import ShiftPoint
-from bench.show.graphics.alone import Word, alone, fill, short, stroke
+from bench.show.graphics.alone import Word, alone, fill, stroke
+from bench.show.graphics.places import short
 from bench.show.wording import exact
 
 _SIZE, _LEFT, _RIGHT, _TOP, _BOTTOM = (330, 150), 46, 322, 10, 122
@@ -64,8 +65,7 @@ class Shift:
         ]
         return alone(_SIZE, self.says, shapes, 10)
 
-    def _names(self, x: object) -> list[Markup]:
-        assert callable(x)
+    def _names(self, x: Callable[[int], float]) -> list[Markup]:
         found: list[tuple[float, float]] = []
         for q in _NAMED:
             places = [at for at, each in enumerate(self.points) if math.isclose(each.q, q)]

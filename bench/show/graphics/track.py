@@ -7,12 +7,12 @@ in every track.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from bench.show.graphics.mark import shape, tone
+from bench.show.graphics.places import log_share
 
 #: Times the budget at the ends of the logarithmic part; left of it a gutter holds 0.
 _LOW, _HIGH, _GUTTER = 0.02, 1000.0, 5.0
@@ -27,7 +27,7 @@ def place(times: float) -> float:
         return 100.0
     if times <= 0:
         return _GUTTER / 2
-    share = math.log(times / _LOW) / math.log(_HIGH / _LOW)
+    share = log_share(times, _LOW, _HIGH)
     return round(min(max(_GUTTER + (100 - _GUTTER) * share, _GUTTER * 0.6), 100), 2)
 
 
