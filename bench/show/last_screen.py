@@ -117,9 +117,8 @@ def _undecided(clauses: Sequence[ClauseVerdict]) -> str:
 
 def _broken(worst: ClauseVerdict, broken: int, clauses: int) -> str:
     """`standard breaks end-to-end p99: 3,720 ms against 800 ms`."""
-    name = clause_title(worst)
-    against = f"{wording.measured(worst)} against {wording.limit(worst).partition(' ')[2]}"
-    said = f"  {visible(worst.target, 60)} breaks {name[:1].lower()}{name[1:]}: {against}"
+    name = wording.title_in_sentence(worst)
+    said = f"  {visible(worst.target, 60)} breaks {name}: {wording.against_limit(worst)}"
     return said if broken == 1 else f"{said}; {count(broken)} of {count(clauses)} clauses broken"
 
 

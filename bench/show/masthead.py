@@ -23,7 +23,15 @@ from bench.show.attribution import level_name
 from bench.show.clauses import short_name, times_budget
 from bench.show.document import Code, Fact, Node, Text
 from bench.show.facts import health_line
-from bench.show.wording import CUT, clause_title, count, per_cent, visible
+from bench.show.wording import (
+    CUT,
+    against_limit,
+    clause_title,
+    count,
+    per_cent,
+    title_in_sentence,
+    visible,
+)
 from bench.units import show_duration, show_list
 
 #: Broken clauses that the lead names, targets that a sentence names, models and endpoints that a
@@ -108,8 +116,7 @@ def _sentences(
     broken.sort(key=_times, reverse=True)
     for clause in broken[:_BROKEN_MOST]:
         cause = _goes_with(records.attribution.targets.get(clause.target), clause)
-        against = wording.limit(clause).partition(" ")[2]
-        said = f"breaks {in_sentence(clause)}: {wording.measured(clause)} against {against}{cause}."
+        said = f"breaks {title_in_sentence(clause)}: {against_limit(clause)}{cause}."
         yield Text(said, label=names.get(clause.target, ""))
     rest = list(_the_rest(names, judged, len(broken)))
     if rest:
@@ -131,7 +138,7 @@ def _the_rest(names: dict[str, str], judged: Sequence[ClauseVerdict], broken: in
         listed = show_list(clean) if not more else ", ".join(clean[:_NAMED_MOST]) + more
         yield f"{listed} keep{'s' * (len(clean) == 1)} every clause."
     elif len(by_target) == 1 and kept:
-        yield " ".join(f"{clause_title(each)} is kept: {_beside(each)}." for each in kept[:2])
+        yield " ".join(_kept(each) for each in kept[:2])
     undecided = [clause for clause in judged if clause.verdict == "INCONCLUSIVE"]
     if len(undecided) == 1 or (len(by_target) == 1 and len(undecided) <= _BROKEN_MOST):
         yield from (_undecided(names, clause) for clause in undecided)
@@ -141,27 +148,23 @@ def _the_rest(names: dict[str, str], judged: Sequence[ClauseVerdict], broken: in
 
 def _all_kept(kept: Sequence[ClauseVerdict]) -> str:
     if len(kept) == 1:
-        return f"{clause_title(kept[0])} is kept: {_beside(kept[0])}."
+        return _kept(kept[0])
     nearest = max(kept, key=_times)
     said = "Both clauses are kept" if len(kept) == 2 else f"All {count(len(kept))} clauses are kept"
-    return f"{said}; nearest to its limit is {in_sentence(nearest)}: {_beside(nearest)}."
+    return (
+        f"{said}; nearest to its limit is {title_in_sentence(nearest)}: {against_limit(nearest)}."
+    )
+
+
+def _kept(clause: ClauseVerdict) -> str:
+    return f"{clause_title(clause)} is kept: {against_limit(clause)}."
 
 
 def _undecided(names: dict[str, str], clause: ClauseVerdict) -> str:
     whose = f"{names.get(clause.target, '')}, " if len(names) > 1 else ""
-    head = f"{whose}{clause_title(clause)}" if not whose else f"{whose}{in_sentence(clause)}"
+    head = f"{whose}{title_in_sentence(clause)}" if whose else clause_title(clause)
     why = wording.decider(clause).removesuffix(".")
     return f"{head} is undecided: {why[:1].lower()}{why[1:]}."
-
-
-def _beside(clause: ClauseVerdict) -> str:
-    return f"{wording.measured(clause)} against {wording.limit(clause).partition(' ')[2]}"
-
-
-def in_sentence(clause: ClauseVerdict) -> str:
-    """A clause's title for the middle of a sentence; TTFT and TPOT stay as they are."""
-    title = clause_title(clause)
-    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
 def _times(clause: ClauseVerdict) -> float:

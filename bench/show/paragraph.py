@@ -14,7 +14,7 @@ from bench.record.records.summary import Summary, TargetSummary
 from bench.record.records.verdicts import ClauseVerdict, Forecast, Verdicts
 from bench.show.facts import for_buyers
 from bench.show.scope import for_window
-from bench.show.wording import count, limit, per_cent, seconds_for_readers, visible
+from bench.show.wording import count, limit_alone, per_cent, seconds_for_readers, visible
 from bench.units import show_duration, show_list
 
 Judged = ClauseVerdict | Forecast
@@ -202,8 +202,7 @@ def _promise(clause: Judged) -> str:
     plain = clause.kind.plain(clause.metric)
     if not everywhere or plain is None or clause.promised is None:
         return visible(clause.text, 90)
-    without_sign = limit(clause).partition(" ")[2]
-    return plain.format(limit=without_sign, share=per_cent(clause.quantile))
+    return plain.format(limit=limit_alone(clause), share=per_cent(clause.quantile))
 
 
 def _all_of_them(summary: Summary, clauses: Sequence[Judged]) -> str:

@@ -177,6 +177,12 @@ def clause_title(clause: ClauseVerdict) -> str:
     return said[:1].upper() + said[1:]
 
 
+def title_in_sentence(clause: ClauseVerdict) -> str:
+    """The same for the middle of a sentence; TTFT and TPOT stay as they are."""
+    title = clause_title(clause)
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
+
+
 def measured(clause: ClauseVerdict) -> str:
     """The measured value with its unit, or why there is none."""
     value = clause.measured
@@ -246,6 +252,16 @@ def limit(clause: ClauseVerdict) -> str:
         f"{sign}"
         f" {per_cent(bound) if clause.unit == 'share' else _write(bound, clause, exactly=True)}"
     )
+
+
+def limit_alone(clause: ClauseVerdict) -> str:
+    """The same without its sign: `800 ms`."""
+    return limit(clause).partition(" ")[2]
+
+
+def against_limit(clause: ClauseVerdict) -> str:
+    """`3,720 ms against 800 ms`: what was measured, and the limit without its sign."""
+    return f"{measured(clause)} against {limit_alone(clause)}"
 
 
 def decider(clause: ClauseVerdict) -> str:

@@ -175,6 +175,19 @@ def test_the_limit_leaves_the_clause_text_for_its_own_column(text: str, name: st
     assert wording.clause_name(text) == name
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("response e2e p99 ≤ 800 ms", "end-to-end p99"),
+        ("response TTFT p95 ≤ 2 s", "TTFT p95"),
+        ("uptime, request ratio ≥ 99.9 %", "uptime"),
+    ],
+)
+def test_in_a_sentence_a_clause_begins_small_but_for_its_capitals(text: str, said: str) -> None:
+    """Of TTFT no letter is made small."""
+    assert wording.title_in_sentence(clause().replace(text=text)) == said
+
+
 def test_the_decider_gives_counts_or_the_reason() -> None:
     """A decided clause shows its counts, an undecided one what the judge said."""
     assert (
