@@ -29,6 +29,7 @@ from bench.show.drills import latency_limits
 from bench.show.graphics.front import Front, Offer
 from bench.show.routes import added_cost
 from bench.show.served import cause_sentence
+from bench.show.verdicts import WORST_FIRST
 from bench.show.wording import (
     ABSENT,
     count,
@@ -93,7 +94,7 @@ class _Seen:
             and each.bucket is None
             and each.judged
         ]
-        return next((each for each in ("FAIL", "INCONCLUSIVE", "PASS") if each in found), "NONE")
+        return next((each for each in WORST_FIRST if each in found), "NONE")
 
     def keeps(self, target: str) -> bool:
         """Whether it is shown to keep its latency, and breaks nothing else."""

@@ -12,17 +12,16 @@ from bench.judge.review import Records
 from bench.record.records.verdicts import ClauseVerdict
 from bench.record.run_folder import Run
 from bench.show import wording
-from bench.show.clauses import times_budget
 from bench.show.document import Code, Column, Drawer, Node, Table, Text
 from bench.show.facts import health_line
 from bench.show.graphics.mark import shape_of
 from bench.show.lessons import Lesson
 from bench.show.masthead import when
+from bench.show.verdicts import WORST_FIRST, times_budget
 from bench.show.wording import ABSENT, clause_title, count, number, visible
 
 #: Rows of all tables together.
 _ROWS_MOST = 22
-_ORDER = ("FAIL", "INCONCLUSIVE", "PASS")
 
 
 def brief(run: Run, records: Records, found: Sequence[Lesson]) -> list[Node]:
@@ -68,7 +67,7 @@ BRIEF_COLUMNS: list[Column[ClauseVerdict]] = [
 def _clauses(records: Records, most: int) -> Iterator[Node]:
     """What is not kept first, then in a drawer what is: at most so many rows."""
     judged = [clause for clause in records.verdicts.clauses if clause.judged]
-    judged.sort(key=lambda clause: _ORDER.index(clause.verdict))
+    judged.sort(key=lambda clause: WORST_FIRST.index(clause.verdict))
     open_ = [clause for clause in judged if clause.verdict != "PASS"]
     kept = [clause for clause in judged if clause.verdict == "PASS"]
     if not open_:

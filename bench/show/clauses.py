@@ -19,6 +19,7 @@ from bench.show import wording
 from bench.show.document import Bullets, Code, Column, Heading, Node, Section, Table, Text
 from bench.show.graphics.scorecard import Cell, Forest, Kind, Legend, Line, Matrix, Row
 from bench.show.graphics.track import Track
+from bench.show.verdicts import times_budget
 from bench.show.wording import clause_title, count, number, per_cent, visible
 from bench.units import show_list
 
@@ -94,16 +95,6 @@ def short_name(lane: LaneRecord) -> str:
 
 
 # ---- a clause on the axis
-
-
-def times_budget(clause: ClauseVerdict) -> tuple[float, float, float] | None:
-    """Lower bound, measured and upper bound of the bad share, over the share that may be bad; None
-    where nothing was counted or nothing may be.
-    """
-    if not clause.n or not clause.p0:
-        return None
-    low, high = clause.p_limits
-    return low / clause.p0, clause.k / clause.n / clause.p0, high / clause.p0
 
 
 def track_of(clause: ClauseVerdict) -> Track | None:

@@ -23,7 +23,7 @@ from bench.show.graphics.mark import shape_of
 from bench.show.result import Result
 from bench.show.served import served_screen
 from bench.show.terminal_cells import HELD, labels
-from bench.show.verdicts import Judged, verdict_screen_table
+from bench.show.verdicts import Judged, budget_used, tallied, verdict_screen_table
 from bench.show.wording import ABSENT, clause_title, count, milliseconds, number, per_cent, visible
 
 #: Of more targets than this only those that broke a clause have a line.
@@ -32,7 +32,6 @@ TARGETS_MOST = 6
 _REASONS_MOST, _NAMED_MOST = 2, 3
 #: Reasons against the harness that stand above all else.
 _INVALID_MOST = 3
-WORDS = ("FAIL", "INCONCLUSIVE", "PASS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,7 @@ def lead(verdicts: Verdicts, about: str = "") -> Iterator[Node]:
     about = visible(about, 200)
     if overall == "FAIL":
         broken = [clause for clause in clauses if clause.verdict == "FAIL"]
-        worst = max(broken, key=_times, default=None)
+        worst = max(broken, key=budget_used, default=None)
         if worst is not None:
             yield Verdict("FAIL", "", _broken(worst, len(broken), len(clauses)), about)
             yield Text(f"{_cause(worst)}{_keepers(clauses)}")
@@ -96,11 +95,6 @@ def lead(verdicts: Verdicts, about: str = "") -> Iterator[Node]:
 
 def _judged(clauses: Sequence[ClauseVerdict]) -> list[ClauseVerdict]:
     return [clause for clause in clauses if clause.judged]
-
-
-def _times(clause: ClauseVerdict) -> float:
-    """How many times the budget was used."""
-    return clause.k / max(clause.n, 1) / (clause.p0 or 1e-9)
 
 
 def _all(number_of: int) -> str:
@@ -162,7 +156,7 @@ def told(verdicts: Verdicts) -> list[ClauseVerdict]:
         return clauses
     broken = [clause for clause in clauses if clause.verdict == "FAIL"]
     worst = [
-        max((clause for clause in broken if clause.target == name), key=_times, default=None)
+        max((clause for clause in broken if clause.target == name), key=budget_used, default=None)
         for name in targets
     ]
     return [clause for clause in worst if clause is not None]
@@ -280,8 +274,7 @@ def tally(verdicts: Verdicts, *, always: bool = False) -> Iterator[Node]:
     clauses = _judged(verdicts.clauses)
     if not always and len({clause.target for clause in clauses}) <= TARGETS_MOST:
         return
-    found = {word: sum(clause.verdict == word for clause in clauses) for word in WORDS}
-    said = [f"{shape_of(word)} {count(n)} {word}" for word, n in found.items() if n]
+    said = [f"{shape_of(word)} {count(n)} {word}" for word, n in tallied(clauses)]
     if said:
         yield Text("   ".join(said).replace(" ", HELD), "clauses")
 

@@ -8,7 +8,6 @@ and its failures are no breach; a number stands beside its limit.
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -20,9 +19,10 @@ from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.record.run_folder import Run
 from bench.show import wording
 from bench.show.attribution import level_name
-from bench.show.clauses import short_name, times_budget
+from bench.show.clauses import short_name
 from bench.show.document import Code, Fact, Node, Text
 from bench.show.facts import health_line
+from bench.show.verdicts import budget_used, tallied
 from bench.show.wording import (
     CUT,
     against_limit,
@@ -37,7 +37,6 @@ from bench.units import show_duration, show_list
 #: Broken clauses that the lead names, targets that a sentence names, models and endpoints that a
 #: fact names.
 _BROKEN_MOST, _NAMED_MOST, _LISTED_MOST = 2, 3, 3
-_TALLY = ("FAIL", "INCONCLUSIVE", "PASS")
 _REPEAT_MOST = 2000
 #: A command that stands among the facts; a longer one stands in the evidence alone.
 _SHORT = 60
@@ -67,10 +66,7 @@ _BY_FLAGS = "adhoc"
 
 def tally(verdicts: Verdicts) -> list[tuple[str, int]]:
     """How many clauses got each verdict; nothing where none can be had."""
-    if verdicts.overall == "INVALID":
-        return []
-    got = Counter(str(clause.verdict) for clause in verdicts.clauses)
-    return [(word, got[word]) for word in _TALLY if got[word]]
+    return [] if verdicts.overall == "INVALID" else tallied(verdicts.clauses)
 
 
 # ---- the verdict and its cause
@@ -113,7 +109,7 @@ def _sentences(
 ) -> Iterator[Text]:
     names = _names(lanes)
     broken = [clause for clause in judged if clause.verdict == "FAIL"]
-    broken.sort(key=_times, reverse=True)
+    broken.sort(key=budget_used, reverse=True)
     for clause in broken[:_BROKEN_MOST]:
         cause = _goes_with(records.attribution.targets.get(clause.target), clause)
         said = f"breaks {title_in_sentence(clause)}: {against_limit(clause)}{cause}."
@@ -149,7 +145,7 @@ def _the_rest(names: dict[str, str], judged: Sequence[ClauseVerdict], broken: in
 def _all_kept(kept: Sequence[ClauseVerdict]) -> str:
     if len(kept) == 1:
         return _kept(kept[0])
-    nearest = max(kept, key=_times)
+    nearest = max(kept, key=budget_used)
     said = "Both clauses are kept" if len(kept) == 2 else f"All {count(len(kept))} clauses are kept"
     return (
         f"{said}; nearest to its limit is {title_in_sentence(nearest)}: {against_limit(nearest)}."
@@ -165,11 +161,6 @@ def _undecided(names: dict[str, str], clause: ClauseVerdict) -> str:
     head = f"{whose}{title_in_sentence(clause)}" if whose else clause_title(clause)
     why = wording.decider(clause).removesuffix(".")
     return f"{head} is undecided: {why[:1].lower()}{why[1:]}."
-
-
-def _times(clause: ClauseVerdict) -> float:
-    times = times_budget(clause)
-    return times[1] if times else 0.0
 
 
 def _names(lanes: Sequence[LaneRecord]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from bench.show.document import Column, Drawer, Heading, Node, Section, Table, T
 from bench.show.graphics.box import Box
 from bench.show.graphics.track import Track, TrackAxis
 from bench.show.outages import period_name, period_picture
+from bench.show.verdicts import WORST_FIRST
 from bench.show.wording import ABSENT, CUT, clause_name, count, number, per_cent, visible
 
 #: Of the section's first line.
@@ -86,8 +87,7 @@ def period_answer(period: PeriodRecord) -> str:
     judged = [each for each in period.clauses if each.verdict != "REPORTED"]
     if not judged:
         return f"{period_name(period)}: the contract promises nothing that a log can show."
-    order = ("FAIL", "INCONCLUSIVE", "PASS", "INVALID")
-    worst = min(judged, key=lambda each: order.index(each.verdict))
+    worst = min(judged, key=lambda each: WORST_FIRST.index(each.verdict))
     said = []
     rows = _definitions(judged)
     plain = [row for row in rows if row.name == "request ratio" and row.attained is not None]

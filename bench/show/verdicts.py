@@ -9,8 +9,9 @@ that list.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import Any, Literal
@@ -36,6 +37,8 @@ from bench.show.wording import (
     visible,
 )
 
+#: The verdicts of judged clauses, the worst first.
+WORST_FIRST = ("FAIL", "INCONCLUSIVE", "PASS")
 #: A reason longer than this stands below the table where several clauses have it.
 _SHARED_FROM = 40
 #: Kinds of columns that hold a number of a clause.
@@ -52,6 +55,32 @@ class Judged:
     letter: str = ""
     #: where a screen names its target
     target: Literal["above", "beside", "nowhere"] = "above"
+
+
+def tallied(clauses: Iterable[ClauseVerdict]) -> list[tuple[str, int]]:
+    """How many judged clauses got each verdict, the worst first; none that no clause got."""
+    got = Counter(str(clause.verdict) for clause in clauses)
+    return [(word, got[word]) for word in WORST_FIRST if got[word]]
+
+
+def times_budget(clause: ClauseVerdict) -> tuple[float, float, float] | None:
+    """Lower bound, measured and upper bound of the bad share, over the share that may be bad; None
+    where nothing was counted or nothing may be.
+    """
+    if not clause.n or not clause.p0:
+        return None
+    low, high = clause.p_limits
+    return low / clause.p0, clause.k / clause.n / clause.p0, high / clause.p0
+
+
+def budget_used(clause: ClauseVerdict) -> float:
+    """How many times its budget a clause used, to find the worst; one that allows nothing is beyond
+    any once something broke it.
+    """
+    times = times_budget(clause)
+    if times is None:
+        return math.inf if clause.k else 0.0
+    return times[1]
 
 
 def _credit(clause: ClauseVerdict) -> str:
@@ -135,9 +164,10 @@ def _bad(clause: ClauseVerdict) -> str:
 
 def _budgets(clause: ClauseVerdict) -> str:
     """How many times the share that may be bad the bad share is, at least and at most."""
-    if not clause.p0 or not clause.n:
+    times = times_budget(clause)
+    if times is None:
         return ABSENT
-    low, high = (number(round(limit / clause.p0, 2)) for limit in clause.p_limits)
+    low, _, high = (number(round(each, 2)) for each in times)
     return f"{low} – {high}"
 
 

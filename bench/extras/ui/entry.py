@@ -25,7 +25,7 @@ from bench.record.records.record import read_record
 from bench.record.records.summary import Summary
 from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.record.run_folder import read_manifest
-from bench.show.clauses import times_budget
+from bench.show.verdicts import times_budget
 from bench.show.wording import ABSENT, clause_title, visible
 
 Kind = Literal["run", "ramp", "watch", "month", "claim", "runs", "folder", "none"]
