@@ -34,6 +34,7 @@ from bench.show.wording import (
     ABSENT,
     count,
     counts,
+    first_answers,
     number,
     per_cent,
     seconds_for_readers,
@@ -69,8 +70,7 @@ def routes_section(records: Records) -> Section | None:
         record.stages, key=lambda stage: -sum(lane.routed for lane in stage.lanes)
     )
     said = [line for stage in most_routers for line in _answer(stage, seen)]
-    more = len(said) - _ANSWERS_MOST
-    answer = " ".join(said[:_ANSWERS_MOST]) + (f" {count(more)} more below." if more > 0 else "")
+    answer = first_answers(said, _ANSWERS_MOST)
     return Section("routes", "Which route is best?", nodes, "routes", answer)
 
 

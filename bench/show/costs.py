@@ -16,7 +16,7 @@ from bench.record.records.routes import RouteCost
 from bench.record.records.verdicts import Forecast
 from bench.show.document import Column, Node, Section, Table, Text
 from bench.show.graphics.gauge import Gauge
-from bench.show.wording import ABSENT, between, count, in_usd, number, per_cent, usd, visible
+from bench.show.wording import ABSENT, between, few, in_usd, number, per_cent, usd, visible
 from bench.units import show_list, show_usd
 
 _NAMED_MOST = 5
@@ -85,7 +85,7 @@ def _bills(bills: Sequence[Forecast]) -> list[str]:
     broken = [each for each in bills if each.verdict == "FAIL"]
     if not broken:
         return []
-    names = show_list([visible(each.target, 40) for each in broken[:_NAMED_MOST]])
+    names = few([visible(each.target, 40) for each in broken], _NAMED_MOST)
     return [f"The forecast bill is not kept by {names}."]
 
 
@@ -180,7 +180,5 @@ def _note(records: Records, lanes: Sequence[LaneRecord], found: Mapping[str, flo
         said += " Wasted: paid for answers that nobody used."
     unpriced = [visible(lane.name, 60) for lane in lanes if lane.name not in found]
     if unpriced:
-        more = len(unpriced) - _NAMED_MOST
-        named = unpriced[:_NAMED_MOST] + ([f"{count(more)} more"] if more > 0 else [])
-        said += f" No price is known of {show_list(named)}."
+        said += f" No price is known of {few(unpriced, _NAMED_MOST)}."
     return said

@@ -18,6 +18,7 @@ from bench.show.wording import (
     ABSENT,
     count,
     duration,
+    first_answers,
     number,
     seconds_for_readers,
     visible,
@@ -45,8 +46,7 @@ def drills_section(record: Routes | None, clauses: Sequence[ClauseVerdict]) -> S
         )
         nodes.append(Table(caption, DRILL_COLUMNS, rows))
     said = list(_answers(record))
-    more = len(said) - _ANSWERS_MOST
-    answer = " ".join(said[:_ANSWERS_MOST]) + (f" {count(more)} more below." if more > 0 else "")
+    answer = first_answers(said, _ANSWERS_MOST)
     return Section("drills", "What happened when things broke?", nodes, "drills", answer)
 
 

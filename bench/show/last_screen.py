@@ -24,7 +24,16 @@ from bench.show.result import Result
 from bench.show.served import served_screen
 from bench.show.terminal_cells import HELD, labels
 from bench.show.verdicts import Judged, budget_used, tallied, verdict_screen_table
-from bench.show.wording import ABSENT, clause_title, count, milliseconds, number, per_cent, visible
+from bench.show.wording import (
+    ABSENT,
+    clause_title,
+    count,
+    few,
+    milliseconds,
+    number,
+    per_cent,
+    visible,
+)
 
 #: Of more targets than this only those that broke a clause have a line.
 TARGETS_MOST = 6
@@ -285,10 +294,8 @@ def computed(summary: Summary) -> Iterator[Node]:
     if not virtual or len(virtual) == len(summary.targets):
         return
     requests = sum(summary.targets[name].reached for name in virtual)
-    named = ", ".join(visible(name, 40) for name in virtual[:_NAMED_MOST])
-    more = len(virtual) - _NAMED_MOST
-    rest = f" and {more} more" if more > 0 else ""
-    yield Text(f"{named}{rest} ({count(requests)} requests): nothing was sent for them", "computed")
+    named = few([visible(name, 40) for name in virtual], _NAMED_MOST)
+    yield Text(f"{named} ({count(requests)} requests): nothing was sent for them", "computed")
 
 
 def _commands(ended: Ended) -> Iterator[Node]:

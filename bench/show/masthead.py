@@ -28,11 +28,12 @@ from bench.show.wording import (
     against_limit,
     clause_title,
     count,
+    few,
     per_cent,
     title_in_sentence,
     visible,
 )
-from bench.units import show_duration, show_list
+from bench.units import show_duration
 
 #: Broken clauses that the lead names, targets that a sentence names, models and endpoints that a
 #: fact names.
@@ -130,9 +131,7 @@ def _the_rest(names: dict[str, str], judged: Sequence[ClauseVerdict], broken: in
     if len(clean) == len(by_target):
         yield _all_kept(kept)
     elif clean:
-        more = f" and {len(clean) - _NAMED_MOST} more" if len(clean) > _NAMED_MOST else ""
-        listed = show_list(clean) if not more else ", ".join(clean[:_NAMED_MOST]) + more
-        yield f"{listed} keep{'s' * (len(clean) == 1)} every clause."
+        yield f"{few(clean, _NAMED_MOST)} keep{'s' * (len(clean) == 1)} every clause."
     elif len(by_target) == 1 and kept:
         yield " ".join(_kept(each) for each in kept[:2])
     undecided = [clause for clause in judged if clause.verdict == "INCONCLUSIVE"]
@@ -222,21 +221,18 @@ def _whom(lanes: Sequence[LaneRecord]) -> Iterator[Fact]:
         yield Fact("Provider", said, tag="SIMULATED")
     else:
         if providers:
-            yield Fact("Vendor", _few([*providers]))
+            yield Fact("Vendor", _once_each([*providers]))
         if played := [visible(lane.name, 60) for lane in lanes if lane.simulated]:
-            yield Fact("Computed", f"{_few(played)}: nothing was sent", tag="SIMULATED")
-        yield Fact("Endpoint", _few([visible(lane.base_url, 120) for lane in lanes]))
+            yield Fact("Computed", f"{_once_each(played)}: nothing was sent", tag="SIMULATED")
+        yield Fact("Endpoint", _once_each([visible(lane.base_url, 120) for lane in lanes]))
     models = [visible(model, 80) for lane in lanes for model in lane.models]
     if any(models):
-        yield Fact("Model" if len(set(models)) == 1 else "Models", _few(models))
+        yield Fact("Model" if len(set(models)) == 1 else "Models", _once_each(models))
 
 
-def _few(names: Sequence[str]) -> str:
-    named = [name for name in dict.fromkeys(names) if name]
-    more = len(named) - _LISTED_MOST
-    if more > 0:
-        return f"{', '.join(named[:_LISTED_MOST])} and {count(more)} more"
-    return ", ".join(named)
+def _once_each(names: Sequence[str]) -> str:
+    """The first of them; what several targets share stands once."""
+    return few([name for name in dict.fromkeys(names) if name], _LISTED_MOST)
 
 
 def _requests(run: Run, records: Records) -> str:
@@ -279,7 +275,7 @@ def _contracts(lanes: Sequence[LaneRecord], verdicts: Verdicts) -> str:
         titles = [visible(name, 60) for name in found]
     levels = wording.confidence_levels(verdicts.clauses)
     confidence = " or ".join(per_cent(level) for level in levels)
-    return f"{_few(titles)}; at {confidence} confidence"
+    return f"{_once_each(titles)}; at {confidence} confidence"
 
 
 # ---- what to do next

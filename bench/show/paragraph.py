@@ -14,7 +14,7 @@ from bench.record.records.summary import Summary, TargetSummary
 from bench.record.records.verdicts import ClauseVerdict, Forecast, Verdicts
 from bench.show.facts import for_buyers
 from bench.show.scope import for_window
-from bench.show.wording import count, limit_alone, per_cent, seconds_for_readers, visible
+from bench.show.wording import count, few, limit_alone, per_cent, seconds_for_readers, visible
 from bench.units import show_duration, show_list
 
 Judged = ClauseVerdict | Forecast
@@ -223,6 +223,5 @@ def _all_of_them(summary: Summary, clauses: Sequence[Judged]) -> str:
             f" {len(broken)} broken and {len(left)} not decided."
         )
     if names := list(dict.fromkeys(visible(clause.target, 60) for clause in broken)):
-        more = f" and {len(names) - NAMED_MOST} more" if len(names) > NAMED_MOST else ""
-        said += f" Broken by: {', '.join(names[:NAMED_MOST])}{more}."
+        said += f" Broken by: {few(names, NAMED_MOST)}."
     return said

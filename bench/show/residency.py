@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from bench.record.records.routes import ResidencyRecord, Routes
 from bench.show.document import Column, Section, Table
-from bench.show.wording import ABSENT, count, counts, visible
-from bench.units import show_list
+from bench.show.wording import ABSENT, count, counts, few, visible
 
 _NAMED_MOST = 4
 
@@ -42,10 +41,9 @@ def _answer(rows: list[_Resident]) -> str:
     unnamed = sum(row.found.unnamed for row in rows)
     if elsewhere:
         whose = [visible(row.name, 40) for row in rows if row.found.elsewhere]
-        more = [f"{count(len(whose) - _NAMED_MOST)} more"] if len(whose) > _NAMED_MOST else []
         said = (
             f"{count(elsewhere)} of {count(checked)} answers came from elsewhere than is allowed:"
-            f" {show_list(whose[:_NAMED_MOST] + more)}."
+            f" {few(whose, _NAMED_MOST)}."
         )
     else:
         named = f"All {count(checked)}" if not unnamed else f"{count(checked - unnamed)}"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bench.record.records.verdicts import ClauseVerdict, Scope
-from bench.show.wording import visible
+from bench.show.wording import few, visible
 from bench.units import S, show_duration, show_list
 
 #: So many targets are named.
@@ -83,12 +83,6 @@ def passes_speak_of(clauses: Sequence[ClauseVerdict]) -> list[str]:
     for window in windows:
         of_it = [clause for clause in kept if clause.scope and for_window(clause.scope) == window]
         names = list(dict.fromkeys(visible(clause.target, 60) for clause in of_it))
-        who = "" if len(windows) == 1 else f" of {_few(names)}"
+        who = "" if len(windows) == 1 else f" of {few(names, _NAMED_MOST)}"
         said.append(f"{'; '.join([f'PASS{who} holds {window}', *seldom(of_it)])}.")
     return said
-
-
-def _few(names: Sequence[str]) -> str:
-    if len(names) <= _NAMED_MOST:
-        return show_list(names)
-    return f"{', '.join(names[:_NAMED_MOST])} and {len(names) - _NAMED_MOST} more"

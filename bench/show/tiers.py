@@ -37,6 +37,7 @@ from bench.show.ratios import bound_of_ratio, points, ratio_ends, ratio_words
 from bench.show.tier_answer import BETTER, SAME, paid_more, short_name, tier_answer, tier_answers
 from bench.show.wording import (
     count,
+    first_answers,
     in_usd,
     milliseconds,
     number,
@@ -68,9 +69,7 @@ def tiers_section(comparisons: Sequence[Comparison]) -> Section | None:
     for number_of, record in enumerate(comparisons):
         title = f"{comparison_title(record)}: {_WORDS[record.headline]}"
         nodes += [Heading(title), *pair_nodes(record, number_of, scale)]
-    said = tier_answers(comparisons)
-    more = len(said) - _ANSWERS_MOST
-    answer = " ".join(said[:_ANSWERS_MOST]) + (f" {count(more)} more below." if more > 0 else "")
+    answer = first_answers(tier_answers(comparisons), _ANSWERS_MOST)
     return Section("tiers", "Is the dearer tier worth it?", nodes, "tiers", answer)
 
 

@@ -26,8 +26,8 @@ from bench.show.clauses import FEW
 from bench.show.document import Bullets, Column, Drawer, Node, Section, Table, Text
 from bench.show.graphics.gauge import Gauge
 from bench.show.served import served_tables, tier_sentence, tier_shown
-from bench.show.wording import ABSENT, count, milliseconds, number, per_cent, visible
-from bench.units import MS, show_list, show_share
+from bench.show.wording import ABSENT, count, few, milliseconds, number, per_cent, visible
+from bench.units import MS, show_share
 
 _TITLE = "Can this test be trusted?"
 _WORDS = {"valid": "Yes", "degraded": "With care", "invalid": "No"}
@@ -296,10 +296,8 @@ def _steady(clauses: Sequence[ClauseVerdict]) -> Iterator[str]:
         if clause.steadiness is not None and not clause.steadiness.steady
     )
     if odd:
-        names = list(odd)
-        more = len(names) - _NAMED_MOST
-        said = show_list(names[:_NAMED_MOST] + ([f"{count(more)} more"] if more > 0 else []))
-        yield f"Not steady over the run: {said}; a diagnostic, no request was dropped."
+        names = few([*odd], _NAMED_MOST)
+        yield f"Not steady over the run: {names}; a diagnostic, no request was dropped."
     elif known:
         yield "The latencies were steady over the run."
 

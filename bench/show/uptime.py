@@ -24,7 +24,16 @@ from bench.show.graphics.box import Box
 from bench.show.graphics.track import Track, TrackAxis
 from bench.show.outages import period_name, period_picture
 from bench.show.verdicts import WORST_FIRST
-from bench.show.wording import ABSENT, CUT, clause_name, count, number, per_cent, visible
+from bench.show.wording import (
+    ABSENT,
+    CUT,
+    clause_name,
+    count,
+    first_answers,
+    number,
+    per_cent,
+    visible,
+)
 
 #: Of the section's first line.
 _ANSWERS_MOST = 2
@@ -43,8 +52,7 @@ def uptime_section(months: Mapping[str, CensusRecord]) -> Section | None:
                 nodes.append(Heading(f"{visible(name, 60)}, {period_name(period)}"))
             nodes += _period(name, record, period)
             answers.append(period_answer(period))
-    more = len(answers) - _ANSWERS_MOST
-    said = " ".join(answers[:_ANSWERS_MOST]) + (f" {count(more)} more below." if more > 0 else "")
+    said = first_answers(answers, _ANSWERS_MOST)
     return Section("uptime", "What does uptime mean here?", nodes, "uptime", said)
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from bench.record.records.verdicts import ClauseVerdict, Steadiness
-from bench.units import MS, S, show_duration, show_usd
+from bench.units import MS, S, show_duration, show_list, show_usd
 
 ABSENT = "–"
 #: In place of a percentile that lies among requests without an answer.
@@ -62,6 +62,20 @@ def counts(times: Mapping[str, int], *, name_first: bool = False) -> str:
     """`12 rate_limited, 2 reset`, or `rate_limited 12, reset 2`; empty without any."""
     said = [(count(number_of), visible(name, 40)) for name, number_of in times.items()]
     return ", ".join(f"{name} {n}" if name_first else f"{n} {name}" for n, name in said)
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """`a, b and 3 more`: of many names only the first."""
+    more = len(names) - most
+    return show_list([*names[:most], f"{count(more)} more"] if more > 0 else names)
+
+
+def first_answers(said: Sequence[str], most: int) -> str:
+    """Of what answers a question, one sentence after the other, the first; how many more stand
+    below.
+    """
+    more = len(said) - most
+    return " ".join(said[:most]) + (f" {count(more)} more below." if more > 0 else "")
 
 
 def number(value: float | None) -> str:
