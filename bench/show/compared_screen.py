@@ -23,7 +23,7 @@ from bench.show.comparison import (
 )
 from bench.show.document import Column, Node, Table, Text, Verdict
 from bench.show.graphics.mark import shape_of
-from bench.show.ratios import interval_words, ratio_words
+from bench.show.ratios import interval_words, outcome_words, p99_words, ratio_words
 from bench.show.result import Result
 from bench.show.wording import (
     NO_ANSWER,
@@ -45,18 +45,13 @@ def compared_result(records: Sequence[Comparison], expects: Sequence[Expectation
     """One pair with its numbers; of several a line each, and the numbers of the first."""
     first, *others = sorted(records, key=_is_check)
     body = [*_ratios(first), Text(""), *_facts(first)]
-    more = [Verdict(words_of(each.headline), "", f"  {_answer(each)}") for each in others]
+    more = [Verdict(outcome_words(each.headline), "", f"  {_answer(each)}") for each in others]
     return Result([*_lead(first), *more], body, list(expected_nodes(expects)))
 
 
 def _is_check(record: Comparison) -> bool:
     """Whether a target is compared with itself."""
     return record.other.name.partition("#")[0] == record.baseline.name
-
-
-def words_of(headline: str) -> str:
-    """The outcome as two words."""
-    return headline.replace("_", " ")
 
 
 def expected_nodes(expects: Sequence[Expectation]) -> Iterator[Node]:
@@ -71,15 +66,11 @@ def expected_nodes(expects: Sequence[Expectation]) -> Iterator[Node]:
 
 
 def _answer(record: Comparison) -> str:
-    p99 = record.ratios.get("p99")
-    said = comparison_title(record)
-    if p99 is None or p99.ratio is None:
-        return said
-    return f"{said}: p99 ratio {ratio_words(p99.ratio)} ({interval_words(p99.interval)})"
+    return ": ".join(filter(None, [comparison_title(record), p99_words(record)]))
 
 
 def _lead(record: Comparison) -> Iterator[Node]:
-    yield Verdict(words_of(record.headline), "", f"  {_answer(record)}")
+    yield Verdict(outcome_words(record.headline), "", f"  {_answer(record)}")
     yield from (Text(said) for said in _meaning(record))
     same = [visible(name, 30) for name, part in record.by_phase.items() if _is_same(part)]
     if same and not _is_same(record):
@@ -204,7 +195,7 @@ COMPARED_COLUMNS: list[Column[_Line]] = [
     _named("other"),
     Column("ratio", lambda row: ratio_words(row.found.ratio), "count"),
     Column("95 % interval", lambda row: interval_words(row.found.interval)),
-    Column("", lambda row: shape_of(words_of(row.outcome))),
+    Column("", lambda row: shape_of(outcome_words(row.outcome))),
     Column(_scale, _picture),
 ]
 
@@ -214,7 +205,7 @@ def _ratios(record: Comparison) -> Iterator[Node]:
     if not lines:
         return
     yield Table("", COMPARED_COLUMNS, lines, "promises")
-    words = dict.fromkeys(words_of(line.outcome) for line in lines if line.outcome)
+    words = dict.fromkeys(outcome_words(line.outcome) for line in lines if line.outcome)
     legend = [f"{shape} {word.lower()}" for word in words if (shape := shape_of(word))]
     if legend:
         yield Text("   ".join(legend), tone="soft")

@@ -23,6 +23,11 @@ from bench.show.wording import ABSENT, CUT, count, milliseconds, number, per_cen
 from bench.units import show_duration
 
 _SEGMENTS_MOST = 20
+#: What verdicts are worth that a degraded harness came to.
+SENT_LATE = (
+    "Sending late only lengthens latencies: every PASS stands; a latency FAIL stands only where it"
+    " also fails counted from sending"
+)
 #: Ends of names that carry a unit -> how the value is written; the name is shown without it.
 _UNITS = {
     "_events_per_s": lambda value: f"{number(value)} chunks/s",
@@ -51,10 +56,7 @@ def health_line(summary: Summary) -> str:
         )
         reasons = f"{reasons}; {used}" if reasons else used
     if health.state == "degraded":
-        reasons += (
-            ". Sending late only lengthens latencies: every PASS stands; a latency FAIL stands only"
-            " where it also fails counted from sending"
-        )
+        reasons += f". {SENT_LATE}"
     if all(target.simulated for target in summary.targets.values()) and summary.targets:
         return "nothing was sent: all requests were computed by the simulator"
     return f"{visible(health.state, 20)}: {reasons}" if reasons else visible(health.state, 20)

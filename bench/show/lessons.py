@@ -22,7 +22,8 @@ from bench.show.attribution import level_name
 from bench.show.census import attained
 from bench.show.document import Column, Node, Section, Table
 from bench.show.graphics.mark import VerdictWord
-from bench.show.wording import between, count, per_cent, seconds_for_readers, visible
+from bench.show.ratios import outcome_words, p99_words
+from bench.show.wording import NO_ANSWER, count, per_cent, seconds_for_readers, visible
 from bench.units import show_list
 
 _NAMED_MOST = 4
@@ -68,6 +69,11 @@ class Lesson:
         ]
         more = len(missed) - len(said)
         return "; ".join([*said, f"and {count(more)} more"] if more else said)
+
+
+def all_expected(of: int) -> str:
+    """How many answers were expected, all of which came."""
+    return f"all {count(of)} expected answers" if of > 1 else "the one expected answer"
 
 
 def lessons(run: Run, records: Records) -> list[Lesson]:
@@ -122,22 +128,17 @@ def _compared(records: Records, lanes: Sequence[str], expects: Sequence[Expectat
 def _part(phase: str, part: PartComparison) -> str:
     p99 = part.ratios.get("p99")
     if p99 is None:  # too few rows for it
-        return f"{visible(phase, 40)}: {_headline(part)}"
-    both = [p99.other_ms, p99.baseline_ms]
-    said = [seconds_for_readers(each) if each is not None else "no answer" for each in both]
-    return f"{visible(phase, 40)}: p99 {said[0]} against {said[1]}: {_headline(part)}"
+        return f"{visible(phase, 40)}: {outcome_words(part.headline)}"
+    said = [_seconds(each) for each in (p99.other_ms, p99.baseline_ms)]
+    return f"{visible(phase, 40)}: p99 {said[0]} against {said[1]}: {outcome_words(part.headline)}"
+
+
+def _seconds(ms: float | None) -> str:
+    return NO_ANSWER if ms is None else seconds_for_readers(ms)
 
 
 def _ratio(pair: Comparison) -> str:
-    p99 = pair.ratios.get("p99")
-    if p99 is None or p99.ratio is None:
-        return _headline(pair)
-    limits = between([*p99.interval], lambda value: f"{value:.3g}")
-    return f"p99 ratio {p99.ratio:.3g} ({limits}): {_headline(pair)}"
-
-
-def _headline(part: PartComparison) -> str:
-    return part.headline.replace("_", " ")
+    return ": ".join(filter(None, [p99_words(pair), outcome_words(pair.headline)]))
 
 
 # ---- found by a drill, by routes
@@ -175,9 +176,7 @@ def _routed(records: Records, stage: str) -> str:
     direct = [each for each in standing.lanes if not each.routed][:1]
     shown = [each for each in standing.lanes if each in compared or each in direct]
     said = [
-        f"{visible(each.target.partition('/')[0], 40)}"
-        f" {seconds_for_readers(each.p99_ms) if each.p99_ms is not None else 'no answer'}"
-        for each in shown
+        f"{visible(each.target.partition('/')[0], 40)} {_seconds(each.p99_ms)}" for each in shown
     ]
     return f"p99: {', '.join(said)}" if compared else ""
 
@@ -261,8 +260,7 @@ def lessons_section(found: Sequence[Lesson], below: Sequence[Node] = ()) -> Iter
         return
     met, of = sum(each.met for each in found), sum(each.of for each in found)
     if met == of:
-        several = f"all {count(of)} expected answers" if of > 1 else "the one expected answer"
-        answer = f"Yes: {several}, in {_lessons(len(found))}."
+        answer = f"Yes: {all_expected(of)}, in {_lessons(len(found))}."
     else:
         missed = [str(each.number) for each in found if each.met < each.of]
         which = f"lesson{'s' * (len(missed) > 1)} {show_list(missed)}"

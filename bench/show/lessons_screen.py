@@ -16,15 +16,14 @@ from bench.show.document import Code, Node, Text, Verdict
 from bench.show.facts import health_line
 from bench.show.graphics.mark import shape_of
 from bench.show.last_screen import Ended, caveats, run_result, short, tally
-from bench.show.lessons import Lesson
+from bench.show.lessons import Lesson, all_expected
+from bench.show.masthead import OWN_API
 from bench.show.result import Result
 from bench.show.terminal_cells import cell_len, fit
 from bench.show.wording import count, visible, whole_seconds
 
 #: Rehearsals of fewer lessons end as any run does.
 LESSONS_LEAST = 3
-#: What a reader of a rehearsal does next.
-_NEXT = "tailproof run --url URL --model NAME --slo 'e2e:p99<800ms' --slo 'uptime>=99.9%'"
 _PIECES, _VERDICT = re.compile(r"(?<=[;,]) "), re.compile(r": [A-Z]{4}")
 
 
@@ -34,7 +33,7 @@ def lessons_result(ended: Ended, found: Sequence[Lesson], manifest: Manifest, wi
         return run_result(ended)
     met, of = sum(each.met for each in found), sum(each.of for each in found)
     if met == of:
-        word, said = "AS EXPECTED", f"  all {count(of)} expected answers of {len(found)} lessons"
+        word, said = "AS EXPECTED", f"  {all_expected(of)} of {len(found)} lessons"
     else:
         word, said = "NOT AS EXPECTED", f"  {count(met)} of {count(of)} expected answers"
     rehearsal = "A rehearsal on tailproof's own simulator: a FAIL below is the right answer."
@@ -97,7 +96,7 @@ def _foot(ended: Ended, found: Sequence[Lesson], manifest: Manifest) -> Iterator
     if ended.resume:
         yield Code(visible(ended.resume, 4096), "go on")
     else:
-        yield Code(_NEXT, "next")
+        yield Code(OWN_API, "next")
 
 
 def _computed(summary: Summary, found: Sequence[Lesson], manifest: Manifest) -> Iterator[Node]:

@@ -22,6 +22,7 @@ from bench.show.attribution import level_name
 from bench.show.clauses import short_name
 from bench.show.document import Code, Fact, Node, Text
 from bench.show.facts import health_line
+from bench.show.lessons import all_expected
 from bench.show.verdicts import budget_used, tallied
 from bench.show.wording import (
     CUT,
@@ -39,6 +40,8 @@ from bench.units import show_duration
 #: fact names.
 _BROKEN_MOST, _NAMED_MOST, _LISTED_MOST = 2, 3, 3
 _REPEAT_MOST = 2000
+#: What a reader of a rehearsal does next.
+OWN_API = "tailproof run --url URL --model MODEL --slo 'e2e:p99<800ms' --slo 'uptime>=99.9%'"
 #: A command that stands among the facts; a longer one stands in the evidence alone.
 _SHORT = 60
 
@@ -98,7 +101,7 @@ def _rehearsed(verdicts: Verdicts, word: str) -> str:
     of = len(verdicts.expects)
     met = sum(each.met for each in verdicts.expects)
     if word == "AS EXPECTED":
-        found = f"all {count(of)} expected answers" if of > 1 else "the one expected answer"
+        found = all_expected(of)
         said = f"This was a rehearsal: its faults were planted, and the test found {found}."
         broke = any(clause.verdict == "FAIL" for clause in verdicts.clauses)
         return f"{said} A FAIL below is the right answer." if broke else said
@@ -293,8 +296,7 @@ def commands(run: Run, records: Records) -> list[Code]:
     found = list[Code]()
     verdicts = records.verdicts
     if rehearsal(verdicts):
-        own = "tailproof run --url URL --model MODEL --slo 'e2e:p99<800ms' --slo 'uptime>=99.9%'"
-        found.append(Code(own, "Hold your own API to two clauses"))
+        found.append(Code(OWN_API, "Hold your own API to two clauses"))
     if _has_a_rest(run):
         rest = f"tailproof resume results/{shlex.quote(run.manifest.run)}"
         found.append(Code(visible(rest, 400), "Send the rest of it"))

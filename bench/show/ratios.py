@@ -19,6 +19,19 @@ def ratio_words(value: float | None) -> str:
     return ABSENT if value is None else show_ratio(value)
 
 
+def outcome_words(headline: str) -> str:
+    """The outcome of a comparison as words: `MATERIALLY BETTER`."""
+    return headline.replace("_", " ")
+
+
+def p99_words(part: PartComparison) -> str:
+    """`p99 ratio 0.403 (0.389 – 0.415)`; empty without a ratio."""
+    p99 = part.ratios.get("p99")
+    if p99 is None or p99.ratio is None:
+        return ""
+    return f"p99 ratio {ratio_words(p99.ratio)} ({interval_words(p99.interval)})"
+
+
 def interval_words(limits: Sequence[float | None]) -> str:
     """`0.389 – 0.415`, or which bound there is."""
     return between(limits, ratio_words, "no bound")

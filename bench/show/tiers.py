@@ -33,7 +33,7 @@ from bench.show.document import (
 )
 from bench.show.graphics.ratio import RatioRow, RatioScale
 from bench.show.graphics.shift import Shift
-from bench.show.ratios import bound_of_ratio, points, ratio_ends, ratio_words
+from bench.show.ratios import bound_of_ratio, outcome_words, points, ratio_ends, ratio_words
 from bench.show.tier_answer import BETTER, SAME, paid_more, short_name, tier_answer, tier_answers
 from bench.show.wording import (
     count,
@@ -76,7 +76,7 @@ def tiers_section(comparisons: Sequence[Comparison]) -> Section | None:
 def pair_section(record: Comparison, number_of: int = 0) -> Section:
     """One pair, under its own names."""
     title = comparison_title(record)
-    word = Verdict(record.headline.replace("_", " "), "")
+    word = Verdict(outcome_words(record.headline), "")
     nodes = [word, *pair_nodes(record, number_of), pair_drawer(record)]
     return Section("", title, nodes, answer=tier_answer(record))
 

@@ -24,6 +24,7 @@ from bench.record.records.summary import Summary
 from bench.record.records.verdicts import ClauseVerdict
 from bench.show.clauses import FEW
 from bench.show.document import Bullets, Column, Drawer, Node, Section, Table, Text
+from bench.show.facts import SENT_LATE
 from bench.show.graphics.gauge import Gauge
 from bench.show.served import served_tables, tier_sentence, tier_shown
 from bench.show.wording import ABSENT, count, few, milliseconds, number, per_cent, visible
@@ -73,10 +74,7 @@ def trust_answer(summary: Summary, lanes: Sequence[LaneRecord]) -> str:
         said = f"{word}: {'; '.join(reasons[:_REASONS_MOST])}."
         said += f" {count(more)} more reasons below." if more > 0 else ""
         if health.state == "degraded":
-            said += (
-                " Sending late only lengthens latencies: every PASS stands; a latency FAIL stands"
-                " only where it also fails counted from sending."
-            )
+            said += f" {SENT_LATE}."
     else:
         said = f"{word}: {_sent(health.facts)}"
     virtual = [lane for lane in lanes if lane.simulated]
