@@ -38,6 +38,7 @@ from bench.show.wording import (
     number,
     per_cent,
     seconds_for_readers,
+    short_name,
     usd,
     visible,
 )
@@ -102,10 +103,6 @@ class _Seen:
         return self.verdict(target) == "PASS" and not broken
 
 
-def _short(target: str, stage: str) -> str:
-    return visible(target.removesuffix(f"/{stage}"), 40)
-
-
 # ---- the answer
 
 
@@ -119,12 +116,13 @@ def _answer(stage: Standing, seen: _Seen) -> Iterator[str]:
     if not routed:
         return
     best_ms, best = routed[0]
-    name = _short(best.target, stage.stage)
+    name = short_name(best.target, stage.stage)
     if len(routed) > 1:
         worst_ms, worst = routed[-1]
+        last = short_name(worst.target, stage.stage)
         yield (
             f"Of the routers of {visible(stage.stage, 40)}, {name} has the shortest p99,"
-            f" {seconds_for_readers(best_ms)}, and {_short(worst.target, stage.stage)} the longest,"
+            f" {seconds_for_readers(best_ms)}, and {last} the longest,"
             f" {seconds_for_readers(worst_ms)}. {_cheapest(stage, seen)}".rstrip()
         )
     else:
@@ -143,7 +141,7 @@ def _straight(stage: Standing, router: LaneTail, known: Sequence[tuple[float, La
                 if lane.success in (None, 1)
                 else f", and loses {per_cent(1 - (lane.success or 0), 1)} of its requests"
             )
-            alone = _short(lane.target, stage.stage)
+            alone = short_name(lane.target, stage.stage)
             return f"; {alone} without a router {seconds_for_readers(ms)}{loses}"
     return ""
 
@@ -160,13 +158,13 @@ def _cheapest(stage: Standing, seen: _Seen) -> str:
         return f"None of {count(len(judged))} is shown to keep {limit}."
     priced = [lane for lane in keeping if lane.target in seen.costs]
     if not priced:
-        names = show_list([_short(lane.target, stage.stage) for lane in keeping])
+        names = show_list([short_name(lane.target, stage.stage) for lane in keeping])
         return f"{limit} is kept by {names}."
     cheapest = min(priced, key=lambda lane: seen.costs[lane.target])
     only = "is the only one that keeps" if len(keeping) == 1 else "is the cheapest that keeps"
     cost = show_usd(seen.costs[cheapest.target])
     straight = "" if cheapest.routed else ", without a router"
-    name = _short(cheapest.target, stage.stage)
+    name = short_name(cheapest.target, stage.stage)
     return f"{name}{straight}, {only} {limit}: {cost} USD per 1,000 answers."
 
 
@@ -248,7 +246,7 @@ def _against_first_leg(row: _Standing) -> str:
 
 
 ROUTE_COLUMNS: list[Column[_Standing]] = [
-    Column("target", lambda row: _short(row.lane.target, row.stage.stage), "words"),
+    Column("target", lambda row: short_name(row.lane.target, row.stage.stage), "words"),
     Column("stage", lambda row: visible(row.stage.stage, 60), "words"),
     Column("answered by", _answered_by, "words"),
     Column("p50", lambda row: number(row.lane.p50_ms), unit="ms"),

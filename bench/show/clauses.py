@@ -20,7 +20,7 @@ from bench.show.document import Bullets, Code, Column, Heading, Node, Section, T
 from bench.show.graphics.scorecard import Cell, Forest, Kind, Legend, Line, Matrix, Row
 from bench.show.graphics.track import Track
 from bench.show.verdicts import times_budget
-from bench.show.wording import clause_title, count, number, per_cent, visible
+from bench.show.wording import clause_title, count, number, per_cent, short_name, visible
 from bench.units import show_list
 
 #: Up to so many targets have a row a clause; up to so many targets and kinds have tracks.
@@ -89,9 +89,12 @@ def _forecast(bill: Forecast) -> str:
     return f"{visible(bill.target, 60)}, {visible(bill.text)}: {came}, {bill.verdict}"
 
 
-def short_name(lane: LaneRecord) -> str:
-    """A target's name within its stage."""
-    return visible(lane.name.removesuffix(f"/{lane.stage}"), 40)
+def names_of(lanes: Sequence[LaneRecord]) -> dict[str, str]:
+    """What a sentence calls each target: its name within its stage, where that tells it."""
+    short = {lane.name: short_name(lane.name, lane.stage) for lane in lanes}
+    if len(set(short.values())) == len(short):
+        return short
+    return {lane.name: visible(lane.name, _NAME_MOST) for lane in lanes}
 
 
 # ---- a clause on the axis
@@ -123,9 +126,7 @@ def _cell(clause: ClauseVerdict, common: str = "", *, unit: bool) -> Cell:
 
 
 def _forest(lanes: Sequence[LaneRecord], clauses: Sequence[ClauseVerdict]) -> Iterator[Node]:
-    names = {lane.name: short_name(lane) for lane in lanes}
-    if len(set(names.values())) < len(lanes):
-        names = {lane.name: visible(lane.name, 40) for lane in lanes}
+    names = names_of(lanes)
     several, rows = len(lanes) > 1, list[Row]()
     reported = list[str]()
     for clause in clauses:
@@ -192,7 +193,7 @@ def _matrix(lanes: Sequence[LaneRecord], clauses: Sequence[ClauseVerdict]) -> It
         ]
         requests = max(clause.n for clause in mine if clause)
         name = visible(lane.name, _NAME_MOST)
-        stage, short = visible(lane.stage, 40), short_name(lane)
+        stage, short = visible(lane.stage, 40), short_name(lane.name, lane.stage)
         lines.append(Line(stage, name, short, count(requests), lane.simulated, cells))
     judged = sum(bool(limit) for limit in limits)
     tracks = judged <= _KINDS_MOST and len(lines) <= _TRACKS_MOST

@@ -18,7 +18,7 @@ from bench.record.records.shape import Curve, Slices
 from bench.record.records.summary import TargetSummary
 from bench.record.records.verdicts import ClauseVerdict
 from bench.record.run_folder import Run
-from bench.show.wording import visible
+from bench.show.wording import short_name, visible
 from bench.units import show_duration, show_list
 
 
@@ -41,7 +41,7 @@ class LaneView:
     @property
     def short(self) -> str:
         """Its name within its stage."""
-        return visible(self.lane.name.removesuffix(f"/{self.lane.stage}"), 40)
+        return short_name(self.lane.name, self.lane.stage)
 
     @property
     def stage(self) -> str:

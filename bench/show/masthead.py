@@ -19,7 +19,7 @@ from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.record.run_folder import Run
 from bench.show import wording
 from bench.show.attribution import level_name
-from bench.show.clauses import short_name
+from bench.show.clauses import names_of
 from bench.show.document import Code, Fact, Node, Text
 from bench.show.facts import health_line
 from bench.show.lessons import all_expected
@@ -111,7 +111,7 @@ def _rehearsed(verdicts: Verdicts, word: str) -> str:
 def _sentences(
     lanes: Sequence[LaneRecord], judged: Sequence[ClauseVerdict], records: Records
 ) -> Iterator[Text]:
-    names = _names(lanes)
+    names = names_of(lanes)
     broken = [clause for clause in judged if clause.verdict == "FAIL"]
     broken.sort(key=budget_used, reverse=True)
     for clause in broken[:_BROKEN_MOST]:
@@ -163,14 +163,6 @@ def _undecided(names: dict[str, str], clause: ClauseVerdict) -> str:
     head = f"{whose}{title_in_sentence(clause)}" if whose else clause_title(clause)
     why = wording.decider(clause).removesuffix(".")
     return f"{head} is undecided: {why[:1].lower()}{why[1:]}."
-
-
-def _names(lanes: Sequence[LaneRecord]) -> dict[str, str]:
-    """What a sentence calls each target: its name within its stage, where that tells it."""
-    short = {lane.name: short_name(lane) for lane in lanes}
-    if len(set(short.values())) == len(short):
-        return short
-    return {lane.name: visible(lane.name, 60) for lane in lanes}
 
 
 def _goes_with(record: LaneAttribution | None, clause: ClauseVerdict) -> str:

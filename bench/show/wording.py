@@ -64,6 +64,11 @@ def counts(times: Mapping[str, int], *, name_first: bool = False) -> str:
     return ", ".join(f"{name} {n}" if name_first else f"{n} {name}" for n, name in said)
 
 
+def short_name(target: str, stage: str) -> str:
+    """A target's name within its stage."""
+    return visible(target.removesuffix(f"/{stage}"), 40)
+
+
 def few(names: Sequence[str], most: int) -> str:
     """`a, b and 3 more`: of many names only the first."""
     more = len(names) - most
