@@ -39,8 +39,7 @@ from bench.show.tiers import pair_drawer
 from bench.show.trust import conduct_drawers
 from bench.show.uptime import months_drawers
 from bench.show.verdicts import beside_the_verdicts, remarks, verdict_table
-from bench.show.wording import ABSENT, CUT, count, counts, number, per_cent, visible
-from bench.units import show_usd
+from bench.show.wording import CUT, count, failures, number, per_cent, usd, visible
 
 _NAME_MOST = 60
 
@@ -68,7 +67,7 @@ def _clauses(run: Run, records: Records) -> Iterator[Node]:
     few = len(run.lanes) <= FEW
     if (table := verdict_table(verdicts)) is not None:
         levels = " or ".join(map(per_cent, wording.confidence_levels(verdicts.clauses)))
-        about = f"{_rows(len(table.rows))}, at {levels} confidence"
+        about = f"{_so_many(len(table.rows), 'row')}, at {levels} confidence"
         looks = run.manifest.early_stop
         below = [Text(said, tone="remark") for said in remarks(verdicts, looks)]
         yield Drawer("Every clause with its deciding numbers", [table, *below], about, open=few)
@@ -76,8 +75,8 @@ def _clauses(run: Run, records: Records) -> Iterator[Node]:
         yield Drawer("Beside the verdicts", aside, "what was set aside, and was the run steady")
 
 
-def _rows(number_of: int) -> str:
-    return f"{count(number_of)} row{'s' * (number_of != 1)}"
+def _so_many(number_of: int, what: str) -> str:
+    return f"{count(number_of)} {what}{'s' * (number_of != 1)}"
 
 
 # ---- latencies of all targets
@@ -125,15 +124,11 @@ def _of(value: Callable[[TargetSummary], str]) -> Callable[[_Load], str]:
 
 
 def _failed(target: TargetSummary) -> str:
-    return counts({name: n for name, n in target.outcomes.items() if name != "ok"}) or "none"
+    return failures(target.outcomes) or "none"
 
 
 def _usd(target: TargetSummary) -> str:
-    return ABSENT if target.cost is None else show_usd(float(target.cost.usd))
-
-
-def _has_cost(rows: object) -> bool:
-    return isinstance(rows, list) and any(row.target.cost for row in rows)
+    return usd(target.cost.usd if target.cost else None)
 
 
 LOAD_COLUMNS: list[Column[_Load]] = [
@@ -147,7 +142,9 @@ LOAD_COLUMNS: list[Column[_Load]] = [
     Column("tokens in", _of(lambda target: count(target.tokens.prompt))),
     Column("tokens out", _of(lambda target: count(target.tokens.output))),
     Column("connections", _of(lambda target: count(target.new_connections))),
-    Column("cost, USD", _of(_usd), show_if=_has_cost),
+    Column(
+        "cost", _of(_usd), unit="USD", show_if=lambda rows: any(row.target.cost for row in rows)
+    ),
 ]
 
 
@@ -204,7 +201,7 @@ def _notes(run: Run, records: Records) -> Iterator[Node]:
         notes += [f"{lane.name}: {note}" for note in lane.notes]
     if notes:
         shown = Bullets([visible(note, 2 * CUT) for note in dict.fromkeys(notes)])
-        yield Drawer("Notes", [shown], _rows(len(shown.items)).replace("row", "note"))
+        yield Drawer("Notes", [shown], _so_many(len(shown.items), "note"))
 
 
 def _words(records: Records) -> Drawer:

@@ -246,9 +246,8 @@ def _numbers_without_contract(summary: Summary) -> Iterator[Node]:
                 parts.append(f"{METRICS[metric].label} {' '.join(quantiles)}")
         held = "   ".join(part.replace(" ", HELD) for part in parts)
         yield Text(held, name)
-        failed = {outcome: times for outcome, times in target.outcomes.items() if outcome != "ok"}
-        if failed:
-            yield Text(wording.counts(failed), blank)
+        if failed := wording.failures(target.outcomes):
+            yield Text(failed, blank)
 
 
 # ---- below the tables

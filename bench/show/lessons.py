@@ -225,8 +225,8 @@ def _clause(records: Records, clause: ClauseVerdict) -> str:
     target = records.summary.targets[clause.target]
     said = f"{wording.measured(clause)} against {wording.limit(clause)}: {clause.verdict}"
     if clause.unit == "share":
-        failed = {name: times for name, times in target.outcomes.items() if name != "ok"}
-        lost = f"{wording.counts(failed)} of {count(target.requests)}; " if failed else ""
+        failed = wording.failures(target.outcomes)
+        lost = f"{failed} of {count(target.requests)}; " if failed else ""
         return f"{lost}uptime {said}"
     mean = target.response_ms.get(clause.metric)
     beside = f"mean {wording.milliseconds(mean.mean)}, " if mean else ""

@@ -64,6 +64,11 @@ def counts(times: Mapping[str, int], *, name_first: bool = False) -> str:
     return ", ".join(f"{name} {n}" if name_first else f"{n} {name}" for n, name in said)
 
 
+def failures(outcomes: Mapping[str, int]) -> str:
+    """Of requests by outcome those that failed: `12 rate_limited, 2 reset`; empty without any."""
+    return counts({name: times for name, times in outcomes.items() if name != "ok"})
+
+
 def short_name(target: str, stage: str) -> str:
     """A target's name within its stage."""
     return visible(target.removesuffix(f"/{stage}"), 40)

@@ -7,7 +7,7 @@ true: no verdict before the end.
 from __future__ import annotations
 
 from bench.extras.ui.growing import LaneStanding, Standing
-from bench.show.wording import ABSENT, count, counts, milliseconds, per_cent
+from bench.show.wording import ABSENT, count, failures, milliseconds, per_cent
 from bench.units import S, show_duration
 
 
@@ -60,7 +60,6 @@ def _when(standing: Standing) -> str:
 
 
 def _lane_texts(lane: LaneStanding) -> dict[str, str]:
-    failed = {outcome: times for outcome, times in lane.outcomes.items() if outcome != "ok"}
     ok = lane.outcomes.get("ok", 0)
     quantiles = {}
     for metric, found in lane.quantiles_ms.items():
@@ -69,6 +68,6 @@ def _lane_texts(lane: LaneStanding) -> dict[str, str]:
     return {
         "rows": f"{count(lane.ended)} of {count(lane.planned)}",
         "ok": per_cent(ok / lane.ended) if lane.ended else ABSENT,
-        "failed": counts(failed) or "none",
+        "failed": failures(lane.outcomes) or "none",
         **quantiles,
     }
