@@ -52,16 +52,20 @@ class Catalogue:
 
         Raises RunFolderError when there is no such folder.
         """
-        place = self._place(below)
-        folders = [item for item in _inside(place) if item.is_symlink() or _is_folder(item)]
+        folders = self._folders(below)
         with self._lock:
             known = self._read.get(below, {})
-            read: dict[str, tuple[Signs, Entry]] = {}
-            for item in folders:
-                name = f"{below}/{item.name}" if below else item.name
-                read[name] = _read_anew(item, name, known.get(name))
+            read = {name: _read_anew(item, name, known.get(name)) for name, item in folders.items()}
             self._read[below] = read
             return [_with_state_now(self.results, entry) for _, entry in read.values()]
+
+    def _folders(self, below: str) -> dict[str, os.DirEntry[str]]:
+        """What is listed of a folder of the results, by the name of its entry."""
+        return {
+            f"{below}/{item.name}" if below else item.name: item
+            for item in _inside(self._place(below))
+            if item.is_symlink() or _is_folder(item)
+        }
 
     def _place(self, below: str) -> Path:
         """A folder of the results, whose name is looked for at each step."""
@@ -84,10 +88,13 @@ class Catalogue:
         if not name:
             return self.own()
         above, _, _ = name.rpartition("/")
-        entry = next((entry for entry in self.entries(above) if entry.name == name), None)
-        if entry is None:
+        item = self._folders(above).get(name)
+        if item is None:
             raise RunFolderError("is not there", where=name)
-        return entry
+        with self._lock:
+            known = self._read.setdefault(above, {})
+            known[name] = _read_anew(item, name, known.get(name))
+            return _with_state_now(self.results, known[name][1])
 
     def folder(self, name: str) -> Path:
         """The folder of what can be opened. Raises RunFolderError saying why it cannot."""
