@@ -1,6 +1,6 @@
 """Every clause of a suite over its runs, on the axis of the error budget.
 
-In: a catalogue and a suite. Out: a panel a clause, and the track of one clause. Must stay true: a
+In: a catalogue and a suite. Out: a panel a clause. Must stay true: a
 clause that a run does not have, or that was not judged there, is no point of that run.
 """
 
@@ -10,22 +10,14 @@ from collections.abc import Sequence
 
 from bench.errors import RunFolderError
 from bench.extras.ui.catalogue import Catalogue, chosen
-from bench.extras.ui.entry import Entry, OnBudget, on_budget
+from bench.extras.ui.entry import Entry, on_budget
 from bench.extras.ui.history import ClausePanel, PanelPoint
 from bench.record.records.record import read_record
 from bench.record.records.verdicts import Verdicts
-from bench.show.graphics.track import Track
 from bench.show.wording import ABSENT, visible
 
 #: The latest, so that a mark can be told from the next.
 _RUNS_MOST = 40
-
-
-def over_budget(clause: OnBudget | None) -> Track | None:
-    """The track of a clause; None without one."""
-    if clause is None:
-        return None
-    return Track(clause.lower, clause.measured, clause.upper, clause.verdict, clause.says)
 
 
 def clause_panels(catalogue: Catalogue, suite: str) -> list[ClausePanel]:

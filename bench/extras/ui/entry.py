@@ -25,6 +25,7 @@ from bench.record.records.record import read_record
 from bench.record.records.summary import Summary
 from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.record.run_folder import read_manifest
+from bench.show.graphics.track import Track
 from bench.show.verdicts import times_budget
 from bench.show.wording import ABSENT, clause_title, visible
 
@@ -57,24 +58,11 @@ Signs = Mapping[str, tuple[int, int, bool] | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class OnBudget:
-    """A clause on the axis of the error budget: shares of bad requests over the share allowed."""
+class OnBudget(Track):
+    """The track of a clause, and whose it is."""
 
     name: str
     target: str
-    verdict: str
-    lower: float
-    measured: float
-    upper: float
-
-    @property
-    def says(self) -> str:
-        """The picture in a sentence."""
-        times = f"{self.measured:.3g} times the budget"
-        return (
-            f"{self.name} of {self.target}: {self.verdict}, {times}"
-            f" ({self.lower:.3g} to {self.upper:.3g})"
-        )
 
 
 def on_budget(clause: ClauseVerdict) -> OnBudget | None:
@@ -82,7 +70,11 @@ def on_budget(clause: ClauseVerdict) -> OnBudget | None:
     times = times_budget(clause) if clause.judged else None
     if times is None:
         return None
-    return OnBudget(clause_title(clause), _shown(clause.target, 60), clause.verdict, *times)
+    lower, measured, upper = times
+    name, target = clause_title(clause), _shown(clause.target, 60)
+    came = f"{measured:.3g} times the budget ({lower:.3g} to {upper:.3g})"
+    says = f"{name} of {target}: {clause.verdict}, {came}"
+    return OnBudget(lower, measured, upper, clause.verdict, says, name, target)
 
 
 @dataclasses.dataclass(frozen=True)

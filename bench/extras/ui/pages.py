@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from bench.app.watch_records import status
 from bench.errors import RunFolderError, TailproofError, UserError
 from bench.extras.ui.catalogue import SORTS, Catalogue, chosen, histories
-from bench.extras.ui.clause_panels import clause_panels, over_budget
+from bench.extras.ui.clause_panels import clause_panels
 from bench.extras.ui.entry import PAGE_FILES, Entry
 from bench.extras.ui.growing import SHOWN_QUANTILES, Growing
 from bench.extras.ui.history import ClausePanel, History
@@ -87,7 +87,7 @@ class Pages:
         return self._render(
             RunsPage(
                 entries=[
-                    (entry, over_budget(entry.worst), _history(history.get(entry.name)))
+                    (entry, _history(history.get(entry.name)))
                     for entry in kept[first : first + _AT_ONCE]
                 ],
                 fitting=len(kept),

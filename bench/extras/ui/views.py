@@ -17,7 +17,6 @@ from bench.extras.ui.history import ClausePanel, History
 from bench.extras.ui.trend import Point, Trend
 from bench.metrics import FROM_DUE
 from bench.show.document import Node, Section
-from bench.show.graphics.track import Track
 
 Query = Mapping[str, str]
 _VERDICTS = (
@@ -54,8 +53,8 @@ class MessagePage(Page):
 class RunsPage(Page):
     template: ClassVar[str] = "runs"
     place: ClassVar[str] = "runs"
-    #: each with the track of its worst clause and with what it and those before it came to
-    entries: Sequence[tuple[Entry, Track | None, History | None]]
+    #: each with what it and those before it came to
+    entries: Sequence[tuple[Entry, History | None]]
     #: how many fit what was asked, and how many there are
     fitting: int
     total: int

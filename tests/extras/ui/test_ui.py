@@ -440,7 +440,7 @@ def test_a_trend_has_a_panel_a_clause_and_a_mark_a_run(ui: Ui, results: Path) ->
 def test_a_panel_places_runs_by_their_share_of_the_budget() -> None:
     """On the limit's line at once the budget, higher above it, in equal steps to the right."""
     clauses = [
-        OnBudget("e2e p99", "pro", verdict, times / 2, times, times * 2)
+        OnBudget(times / 2, times, times * 2, verdict, "it lies there", "e2e p99", "pro")
         for verdict, times in (("PASS", 0.1), ("INCONCLUSIVE", 1.0), ("FAIL", 10.0))
     ]
     points = [PanelPoint("r", "/report/r", clause) for clause in clauses]
