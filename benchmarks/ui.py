@@ -22,8 +22,9 @@ from bench.clock import monotonic_ns
 
 PAGES = {
     "list, again": "/",
-    "search and filter": "/?words=0042&verdict=PASS&sort=suite",
+    "search and filter": "/?words=0042&verdict=PASS&sort=name",
     "trend": "/trend",
+    "trend of a number": "/trend?path=targets/pro/response_ms/e2e/p99",
 }
 
 

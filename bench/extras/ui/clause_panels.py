@@ -1,45 +1,42 @@
 """Every clause of a suite over its runs, on the axis of the error budget.
 
-In: a catalogue and a suite. Out: a panel a clause. Must stay true: a
-clause that a run does not have, or that was not judged there, is no point of that run.
+In: the runs of a suite. Out: a panel a clause. Must stay true: a clause that a run does not have,
+or that was not judged there, is no point of that run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from bench.errors import RunFolderError
-from bench.extras.ui.catalogue import Catalogue, chosen
 from bench.extras.ui.entry import Entry, on_budget
 from bench.extras.ui.history import ClausePanel, PanelPoint
 from bench.record.records.record import read_record
 from bench.record.records.verdicts import Verdicts
-from bench.show.wording import ABSENT, visible
+from bench.show.wording import visible
 
 #: The latest, so that a mark can be told from the next.
 _RUNS_MOST = 40
 
 
-def clause_panels(catalogue: Catalogue, suite: str) -> list[ClausePanel]:
-    """A panel a clause and target, in the order of the latest run. Raises RunFolderError."""
-    entries = [
-        entry
-        for entry in chosen(catalogue.entries(), ascending=True)
-        if entry.kind == "run" and entry.suite == suite and entry.verdict != ABSENT
-    ]
+def clause_panels(results: Path, entries: Sequence[Entry]) -> list[ClausePanel]:
+    """A panel a clause and target of judged runs, in the order of the latest run."""
     found: dict[tuple[str, str], list[PanelPoint]] = {}
+    latest: list[tuple[str, str]] = []
     for entry in entries[-_RUNS_MOST:]:
-        for key, point in _points(catalogue, entry):
+        points = _points(results / entry.name, entry)
+        latest = [key for key, _ in points]
+        for key, point in points:
             found.setdefault(key, []).append(point)
-    latest = [key for key, _ in _points(catalogue, entries[-1])] if entries else []
-    order = [*latest, *(key for key in found if key not in latest)]
-    return [_panel(found[key]) for key in dict.fromkeys(order)]
+    order = dict.fromkeys([*latest, *found])
+    return [_panel(found[key]) for key in order]
 
 
-def _points(catalogue: Catalogue, entry: Entry) -> list[tuple[tuple[str, str], PanelPoint]]:
+def _points(folder: Path, entry: Entry) -> list[tuple[tuple[str, str], PanelPoint]]:
     """Target and text of each judged clause of a run, and where it lies."""
     try:
-        clauses = read_record(Verdicts, catalogue.results / entry.name).clauses
+        clauses = read_record(Verdicts, folder).clauses
     except RunFolderError:  # of an earlier format
         return []
     name = visible(entry.name, 80)

@@ -44,7 +44,7 @@ from bench.show.parts import report_document
 from bench.show.render_html import html_page, page_environment
 from bench.show.tiers import pair_section
 from bench.show.watch import watch_result
-from bench.show.wording import count, visible
+from bench.show.wording import ABSENT, count, visible
 
 #: What the list's headings are called, where not as what they sort by.
 _HEADS = {"started": "when", "name": "run", "worst": "worst clause"}
@@ -211,12 +211,16 @@ class Pages:
         suites = list(dict.fromkeys(entry.suite for entry in started if entry.problem is None))
         suite = query.get("suite") or next(iter(suites), "")
         path = query.get("path", "").strip()
-        trend = trend_of(self._catalogue, suite, path)
+        latest_first = [
+            entry for entry in started if entry.suite == suite and entry.verdict != ABSENT
+        ]
+        entries, results = latest_first[::-1], self._catalogue.results
+        trend = trend_of(results, entries, path)
         rows = [
             (point, shown(point.value, trend.unit), shown(point.limit, trend.unit))
             for point in reversed(trend.points)
         ]
-        panels = [] if path else clause_panels(self._catalogue, suite)
+        panels = [] if path else clause_panels(results, entries)
         return self._render(
             TrendPage(
                 suite=suite,
@@ -225,8 +229,8 @@ class Pages:
                 answer=_changes(panels),
                 query_path=path,
                 trend=trend,
-                rows=rows if path else [],
-                figure=trend_figure(trend) if path else None,
+                rows=rows,
+                figure=trend_figure(trend),
             )
         )
 

@@ -1,6 +1,6 @@
 """One number of summary.json over the runs of a suite.
 
-In: a catalogue, a suite and the number's path, `targets/pro/response_ms/e2e/p99`. Out: a `Trend`
+In: the runs of a suite and the number's path, `targets/pro/response_ms/e2e/p99`. Out: a `Trend`
 and its figure. Must stay true: a run that has no such number is in the table and not in the
 line; a limit is drawn only where a clause of that run's own contract is held against this very
 number.
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from bench.errors import RunFolderError
-from bench.extras.ui.catalogue import Catalogue, chosen
 from bench.extras.ui.entry import Entry
 from bench.record.records.record import read_record
 from bench.record.records.summary import Summary
@@ -59,7 +58,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Trend:
-    """The runs in the order of their start."""
+    """The runs in the order of their start; none where no number was asked for."""
 
     path: str
     points: Sequence[Point]
@@ -72,23 +71,15 @@ class Trend:
         return unit_of(self.path)
 
 
-def trend_of(catalogue: Catalogue, suite: str, path: str) -> Trend:
-    """Runs of the suite that are judged; an empty path takes a target's p99, of the latest run that
-    has one. Raises RunFolderError.
+def trend_of(results: Path, entries: Sequence[Entry], path: str) -> Trend:
+    """Judged runs of one suite, in the order of their start; without a path the one that is usually
+    asked for, and no run.
     """
-    entries = [
-        entry
-        for entry in chosen(catalogue.entries(), ascending=True)
-        if entry.kind == "run" and entry.suite == suite and entry.verdict != ABSENT
-    ]
-    numbers = [_numbers_in(catalogue.results / entry.name) for entry in entries]
-    paths = [each for each in (numbers[-1] if numbers else ()) if each != "format"]
-    path = path or _usual_path(numbers, paths)
-    points = [
-        _point(catalogue.results / entry.name, entry, found.get(path), path)
-        for entry, found in zip(entries, numbers, strict=True)
-    ]
-    return Trend(path, points, paths)
+    latest = _numbers_in(results / entries[-1].name) if entries else {}
+    paths = [each for each in latest if each != "format"]
+    if not path:
+        return Trend(_usual_path(results, entries) or next(iter(paths), ""), (), paths)
+    return Trend(path, [_point(results / entry.name, entry, path) for entry in entries], paths)
 
 
 def _numbers_in(folder: Path) -> dict[str, float]:
@@ -99,13 +90,13 @@ def _numbers_in(folder: Path) -> dict[str, float]:
         return {}
 
 
-def _usual_path(numbers: Sequence[dict[str, float]], paths: Sequence[str]) -> str:
+def _usual_path(results: Path, entries: Sequence[Entry]) -> str | None:
     """A target's p99 of the latest run that has one: a run without a success has no latency."""
-    for found in reversed(numbers):
-        for path in found:
+    for entry in reversed(entries):
+        for path in _numbers_in(results / entry.name):
             if path.endswith(DEFAULT):
                 return path
-    return paths[0] if paths else ""
+    return None
 
 
 def numbers_of(summary: Summary) -> dict[str, float]:
@@ -138,7 +129,8 @@ def shown(value: float | None, unit: str) -> str:
     return f"{number(value)} {unit}".strip()
 
 
-def _point(folder: Path, entry: Entry, value: float | None, path: str) -> Point:
+def _point(folder: Path, entry: Entry, path: str) -> Point:
+    value = _numbers_in(folder).get(path)
     try:
         clauses = read_record(Verdicts, folder).clauses
     except RunFolderError:  # of an earlier format
