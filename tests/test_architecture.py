@@ -43,13 +43,8 @@ VIRTUAL_TIME = ("bench/app/simulate.py", "bench/app/virtual_client.py")
 PARAMETERS_OF_A_FUNCTION = 8
 LINES_OF_A_MODULE, LINES_OF_A_FUNCTION = 400, 60
 #: The only modules of extras that know flags: commands, and what `run` and `export` get of them.
-COMMAND_LINE_OF_EXTRAS = (
-    *(
-        f"bench/extras/{each}/command.py"
-        for each in ("cluster", "cost", "formats", "ui", "what_if")
-    ),
-    "bench/extras/cluster/command.py",
-    "bench/extras/formats/command.py",
+COMMAND_LINE_OF_EXTRAS = tuple(
+    f"bench/extras/{each}/command.py" for each in ("cluster", "cost", "formats", "ui", "what_if")
 )
 LIVE_REGION = "bench/show/live.py"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
