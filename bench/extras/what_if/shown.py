@@ -104,18 +104,17 @@ def _label(row: TriedRow) -> str:
 
 def what_if_result(record: WhatIf) -> Result:
     """What the published router would have done, what to mistrust, the table."""
-    said, after = _published(record), list(_after(record))
-    lead = [Text(said or "No policy has a p99 to compare.", tone="strong")]
-    costs = [Text(each) for each in after if each.startswith("No cost")]
-    notes = [Text(each) for each in after if each != said and not each.startswith("No cost")]
-    head = [*lead, *map(Text, _before(record)), *costs]
-    return Result(head, [what_if_table(record), *notes])
+    said = _published(record) or "No policy has a p99 to compare."
+    head = [Text(said, tone="strong"), *map(Text, _before(record))]
+    return Result(head, [what_if_table(record), *map(Text, _after(record))])
 
 
 def _before(record: WhatIf) -> Iterator[str]:
     if record.simulated:
         yield "SIMULATED: these rows were computed from a model. No request was sent."
     yield from (f"warning: {visible(warning, 400)}" for warning in record.warnings)
+    if record.unpriced:
+        yield f"No cost: {visible(record.unpriced)}."
 
 
 def _after(record: WhatIf) -> Iterator[str]:
@@ -131,10 +130,6 @@ def _after(record: WhatIf) -> Iterator[str]:
         f" {count(rows.default)} and {count(rows.fallback)} rows, {count(record.blocks)}"
         " time blocks."
     )
-    if record.unpriced:
-        yield f"No cost: {visible(record.unpriced)}."
-    if (said := _published(record)) is not None:
-        yield said
     yield _NOT_IN
 
 
