@@ -99,14 +99,11 @@ def print_lines(lines: Iterable[str]) -> None:
     click.echo("\n".join(lines))
 
 
-def print_screen(*screens: Iterable[Node]) -> None:
-    """Nodes, one screen below the other with an empty line between them."""
+def print_screen(nodes: Iterable[Node]) -> None:
+    """Nodes, every line of them."""
     from bench.show.render_terminal import print_nodes
 
-    for place, nodes in enumerate(screens):
-        if place:
-            click.echo()
-        print_nodes(nodes, sys.stdout, screen_width())
+    print_nodes(nodes, sys.stdout, screen_width())
 
 
 def print_result(result: Result) -> None:

@@ -98,9 +98,8 @@ def cost(flags: CostFlags) -> int:
     if flags.form == "json":
         print_json(Costs(format=Costs.FORMAT, targets=found).to_json())
         return 0
-    bodies = [cost_screen(each) for each in found]
-    lead, *first = bodies[0]
-    print_result(Result([lead], [*first, *(node for body in bodies[1:] for node in body)]))
+    lead, *body = (node for each in found for node in cost_screen(each))
+    print_result(Result([lead], body))
     return 0
 
 
