@@ -47,14 +47,6 @@ from bench.show.wording import (
 )
 from bench.units import show_bound
 
-_VERDICT = {
-    "found": "PASS",
-    "beyond": "PASS",
-    "none": "FAIL",
-    "undecided": "INCONCLUSIVE",
-    "harness": "INVALID",
-    None: "INCONCLUSIVE",
-}
 _SIMULATED = "SIMULATED: these rows were computed from a model. No request was sent."
 _TERMS: tuple[Pair, ...] = (
     (
@@ -213,7 +205,7 @@ def probe_table(record: RampRecord) -> Table[_Probe]:
 
 def ramp_result(record: RampRecord, report: Path) -> Result:
     """What was found, each run, then what to type next."""
-    lead: list[Node] = [Verdict(_VERDICT[record.outcome], "", f"  {headline(record)}")]
+    lead: list[Node] = [Verdict(record.verdict, "", f"  {headline(record)}")]
     lead += [Text(f"{each[:1].upper()}{each[1:]}.") for each in further(record)]
     foot: list[Node] = []
     if record.simulated:
@@ -234,7 +226,7 @@ def ramp_document(record: RampRecord, final: Verdicts | None) -> Document:
     return Document(
         run=visible(record.ramp, 120),
         title=visible(record.suite, 80) + rate,
-        overall=_VERDICT[record.outcome],
+        overall=record.verdict,
         lead=lead,
         sections=numbered(
             [

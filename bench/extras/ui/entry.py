@@ -48,7 +48,6 @@ _KNOWN_BY: Mapping[str, Kind] = {
     "report.html": "runs",
 }
 _SIGNED = ("run.json", Summary.FILE, Verdicts.FILE, *_KNOWN_BY)
-_RAMP_VERDICTS = {"found": "PASS", "beyond": "PASS", "none": "FAIL", "harness": "INVALID"}
 _WORST_FIRST = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2}
 #: Lanes whose targets and models the list names.
 _NAMED_MOST = 4
@@ -271,7 +270,7 @@ def _of_ramp(entry: Entry, ramp: RampRecord) -> Entry:
         endpoint="simulator" if ramp.simulated else ABSENT,
         started=_shown(ramp.started_utc, 20),
         state=_shown(ramp.state, 20),
-        verdict=_RAMP_VERDICTS.get(ramp.outcome or "", "INCONCLUSIVE"),
+        verdict=ramp.verdict,
         simulated=ramp.simulated,
     )
 

@@ -6,6 +6,7 @@ one format number. Rates are in requests per second.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -19,6 +20,12 @@ ProbeVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
 #: rate allowed. `none`: broken at the lowest. `harness`: it was the limit before the server.
 #: `undecided`: what was spent does not tell.
 Outcome = Literal["found", "beyond", "none", "undecided", "harness"]
+_VERDICTS: Mapping[Outcome | None, ProbeVerdict] = {
+    "found": "PASS",
+    "beyond": "PASS",
+    "none": "FAIL",
+    "harness": "INVALID",
+}
 
 
 class Bounds(Record):
@@ -146,6 +153,11 @@ class RampRecord(FileRecord):
     #: the rate found: highest that passed its probe and a run of verdict grade
     rate_rps: Number | None
     exit_code: int = Field(ge=0)
+
+    @property
+    def verdict(self) -> ProbeVerdict:
+        """What the outcome comes to; INCONCLUSIVE while there is none."""
+        return _VERDICTS.get(self.outcome, "INCONCLUSIVE")
 
     @property
     def runs(self) -> list[ProbeRecord]:
