@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
@@ -263,10 +262,9 @@ def _about(manifest: Manifest) -> str:
     if len(manifest.lanes) != 1:
         return ""
     (lane,) = manifest.lanes
-    host = urlsplit(lane.base_url).netloc
-    if lane.simulated or not host:
+    if lane.simulated or not lane.host:
         return lane.model
-    return f"{lane.model} at {host}"
+    return f"{lane.model} at {lane.host}"
 
 
 def _resume_command(manifest: Manifest, folder: Path) -> str:

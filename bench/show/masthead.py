@@ -60,7 +60,7 @@ def title_of(run: Run, suite: SuiteName) -> str:
     if suite.name != _BY_FLAGS or len(run.lanes) != 1:
         return visible(suite.name, 80)
     lane = run.lanes[0]
-    where = visible(lane.base_url.partition("://")[2].partition("/")[0], 80)
+    where = visible(lane.host, 80)
     return f"{visible(lane.model, 80)} at {where}" if where and lane.model else where
 
 

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from bench.app.watch_records import LOCK, LOG
 from bench.errors import RunFolderError
@@ -195,10 +195,7 @@ def _of_run(folder: Path, name: str, *, judged: bool) -> Entry:
 def _endpoint(lane: LaneRecord) -> str:
     if lane.simulated or not lane.base_url:
         return "simulator"
-    try:
-        return _shown(urlsplit(lane.base_url).netloc.rpartition("@")[2] or lane.base_url, 60)
-    except ValueError:
-        return _shown(lane.base_url, 60)
+    return _shown(lane.host or lane.base_url, 60)
 
 
 def _said_by(verdicts: Verdicts) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -126,6 +127,14 @@ class LaneRecord(_Priced):
         """What it is judged by."""
         written = self.contract_written
         return Contract.model_validate(written, context=RECORDED) if written else None
+
+    @property
+    def host(self) -> str:
+        """Host and port of its first endpoint; empty where it has none."""
+        try:
+            return urlsplit(self.base_url).netloc.rpartition("@")[2]
+        except ValueError:  # a manifest may say anything
+            return ""
 
     @property
     def models(self) -> list[str]:
