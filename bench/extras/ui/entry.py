@@ -26,6 +26,7 @@ from bench.record.records.summary import Summary
 from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.record.run_folder import read_manifest
 from bench.show.graphics.track import Track
+from bench.show.masthead import rehearsal
 from bench.show.verdicts import times_budget
 from bench.show.wording import ABSENT, clause_title, visible
 
@@ -205,10 +206,10 @@ def _said_by(verdicts: Verdicts) -> dict[str, Any]:
         key=lambda each: (_WORST_FIRST.get(each.verdict, 3), -each.measured, -each.upper),
         default=None,
     )
-    met = sum(item.met for item in verdicts.expects)
-    if not verdicts.expects:
+    word = rehearsal(verdicts)
+    if not word:
         return {"worst": worst}
-    word = "AS EXPECTED" if met == len(verdicts.expects) else "NOT AS EXPECTED"
+    met = sum(item.met for item in verdicts.expects)
     return {"worst": worst, "word": word, "expected": f"{met} of {len(verdicts.expects)}"}
 
 

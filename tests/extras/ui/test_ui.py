@@ -246,6 +246,11 @@ def test_the_list_follows_its_files(ui: Ui, results: Path) -> None:
             json.dumps(record(results / "d", "summary") | {"overall": "INVALID"})
         )
         assert names(listed(ui, verdict="INVALID")) == ["later"]
+        # as its page has it, an INVALID rehearsal found nothing out
+        (results / "later" / "verdicts.json").write_text(
+            json.dumps(record(results / "d", "verdicts") | {"overall": "INVALID"})
+        )
+        assert names(listed(ui, verdict="INVALID")) == ["later"]
         (results / "later" / "summary.json").write_text(
             json.dumps(record(results / "d", "summary") | {"run": "another"})
         )
