@@ -27,16 +27,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.chromium import Chromium, chromium
+from benchmarks.chromium import chromium
 from benchmarks.made_pages import BENCH, gateway, made, started
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 WIDE, MIDDLE, PHONE = 1440, 1024, 390
+#: Chromium paints no picture beyond 16,384 pixels.
+_HIGHEST_PX = 16_000
 COLUMNS = (100, 80)
 #: Pages on disk, by name, below the folder of made runs.
 FILES = {
@@ -81,6 +87,9 @@ SCREENS: Mapping[str, Sequence[str]] = {
 _TERMINAL = """<!doctype html><meta charset="utf-8"><style>body{{background:{background};color:
 {foreground};margin:12px}}pre{{font:14px/1.35 "DejaVu Sans Mono",monospace;width:max-content}}
 {stylesheet}</style><pre>{code}</pre>"""
+#: How high a page is, and how much wider than its window.
+_SIZE = """[document.documentElement.scrollHeight,
+document.documentElement.scrollWidth - document.documentElement.clientWidth]"""
 _INDEX = """<!doctype html><meta charset="utf-8"><title>Pictures</title><style>body{font:1rem
 sans-serif;display:flex;flex-wrap:wrap;gap:1rem}h1{width:100%;font-size:1.2rem}img{height:28rem}
 </style><h1>Within ten seconds each: what was tested, did it pass, why not, what next?</h1>"""
@@ -89,23 +98,36 @@ sans-serif;display:flex;flex-wrap:wrap;gap:1rem}h1{width:100%;font-size:1.2rem}i
 class Album:
     """Pictures of pages, into one folder."""
 
-    def __init__(self, out: Path, browser: Chromium):
+    def __init__(self, out: Path, browser: Browser):
         self._out, self._browser = out, browser
 
     def page(self, name: str, address: str, *, prints: bool) -> None:
         """A page in each width, in the dark and on paper."""
         looks = [(str(width), width, False) for width in (WIDE, MIDDLE, PHONE)]
         for look, width, dark in [*looks, ("dark", WIDE, True), ("dark-390", PHONE, True)]:
-            self._browser.open(address, width=width, dark=dark)
-            over = self._browser.value(
-                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            )
-            if over:
-                print(f"{name} is {over} px wider than a window of {width}")
-            (self._out / f"{name}-{look}.png").write_bytes(self._browser.picture())
+            with self._opened(address, width, dark=dark) as page:
+                high, over = page.evaluate(_SIZE)
+                if over:
+                    print(f"{name} is {over} px wider than a window of {width}")
+                page.screenshot(
+                    path=self._out / f"{name}-{look}.png",
+                    full_page=True,
+                    clip={"x": 0, "y": 0, "width": width + over, "height": min(high, _HIGHEST_PX)},
+                )
         if prints:
-            self._browser.open(address, width=WIDE, media="print")
-            self.sheets(name, self._browser.pdf())
+            with self._opened(address, WIDE) as page:
+                self.sheets(name, page.pdf(prefer_css_page_size=True, print_background=True))
+
+    @contextmanager
+    def _opened(
+        self, address: str, width: int, height: int = 900, *, dark: bool = False
+    ) -> Iterator[Page]:
+        page = self._browser.new_page(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
+        page.goto(address)
+        yield page
+        page.close()
 
     def sheets(self, name: str, pdf: bytes) -> None:
         """The sheets of a PDF side by side, as one picture; the PDF too."""
@@ -135,8 +157,8 @@ class Album:
             console.print(text, soft_wrap=True)
             page = self._out / f"{name}.html"
             page.write_text(console.export_html(code_format=_TERMINAL))
-            self._browser.open(page.resolve().as_uri(), width=columns * 9 + 24, height=50)
-            (self._out / f"{name}-{columns}.png").write_bytes(self._browser.picture())
+            with self._opened(page.resolve().as_uri(), columns * 9 + 24, 50) as opened:
+                opened.screenshot(path=self._out / f"{name}-{columns}.png", full_page=True)
             page.unlink()
 
 

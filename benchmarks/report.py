@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from bench.clock import monotonic_ns
 from bench.plan.contract import load_contract
 from bench.record.run_folder import RunWriter
 from bench.units import S
+from benchmarks.chromium import chromium
 from tests.support.made_runs import lane_of, manifest_of, samples_of, schedule_of, spoil_some
 
 TARGETS = ["standard", "pro", "standard-eu", "pro-eu"]
@@ -69,21 +69,15 @@ def report(folder: Path) -> str:
 
 def first_paints_ms(page: Path, times: int) -> list[float]:
     """First contentful paint of `times` fresh contexts, ms after the navigation began."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
-        found = []
+    found = []
+    with chromium() as browser:
         for _ in range(times):
-            tab = chromium.new_context(viewport={"width": 1280, "height": 900}).new_page()
+            tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
             tab.goto(page.as_uri())
             tab.wait_for_function(
                 "performance.getEntriesByName('first-contentful-paint').length > 0"
             )
             found.append(float(tab.evaluate(FIRST_PAINT)))
-        chromium.close()
     return found
 
 

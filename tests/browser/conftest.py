@@ -9,7 +9,6 @@ thread.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
 
 from bench.cli import main
 from bench.userfile import builtin_root
+from benchmarks.chromium import chromium
 
 SHOTS = Path(__file__).parent / "shots"
-#: No GPU and, in a container, no user namespaces; and nothing that Chromium would ask of its maker.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 FAILED = pytest.StashKey[bool]()
 
 OpenPage = Callable[..., Page]
@@ -41,15 +31,9 @@ Violations = Callable[[Page], list[str]]
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Debian's chromium: Playwright's package brings the driver, not a browser."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert found, (
-        "no chromium on this machine: run `make test-browser`, or apt-get install chromium"
-    )
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield chromium
-        chromium.close()
+    """One for all tests."""
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
