@@ -1,5 +1,5 @@
-"""The runs whose pages are looked at: small ones with fixed seeds, of the embedded gateway and of
-the simulator.
+"""The runs whose pages are looked at: small ones with fixed seeds, sent to the simulated provider
+or computed by the simulator.
 
 In: a folder. Out: below it a run of one target, of two, of a suite, one that was interrupted, one
 whose harness was stopped, a month, its claim, a ramp and a watch, each made once. Must stay true:
@@ -76,14 +76,21 @@ def made(folder: Path) -> None:
 
 @contextmanager
 def gateway() -> Iterator[str]:
-    """The URL of the scenario noisy-neighbour on an embedded gateway."""
-    command = [*BENCH, "gateway", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    """The URL of the scenario noisy-neighbour on the simulated provider."""
+    with serving("gateway") as address:
+        yield f"{address}/noisy-neighbour/v1"
+
+
+@contextmanager
+def serving(*command: str) -> Iterator[str]:
+    """The address of a command that serves, while it does."""
+    words = [*BENCH, *command, "--port", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             said = re.search(r"http://[\d.]+:\d+", process.stdout.readline())
-            assert said, "the gateway printed no address"
-            yield f"{said[0]}/noisy-neighbour/v1"
+            assert said, f"{command[0]} printed no address"
+            yield said[0]
         finally:
             process.terminate()
 

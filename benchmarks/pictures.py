@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmarks.chromium import chromium
-from benchmarks.made_pages import BENCH, gateway, made, started
+from benchmarks.made_pages import BENCH, gateway, made, serving, started
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -189,20 +189,6 @@ def said(command: Sequence[str], columns: int) -> str:
 
 
 @contextmanager
-def ui(folder: Path) -> Iterator[str]:
-    """The address of `tailproof ui` over a folder."""
-    command = [*BENCH, "ui", str(folder), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            said_first = re.search(r"http://\S+(?=/ )", process.stdout.readline())
-            assert said_first, "the ui printed no address"
-            yield said_first[0]
-        finally:
-            process.terminate()
-
-
-@contextmanager
 def live(folder: Path, asked: bool) -> Iterator[None]:
     """A run that goes on meanwhile, for half a minute or more."""
     run = folder / "live"
@@ -232,7 +218,7 @@ def picture_made(album: Album, folder: Path, names: Sequence[str]) -> None:
         if asked(name):
             album.screen(name, [part.format(folder) for part in command])
     if any(map(asked, UI)):
-        with live(folder, asked("ui-live")), ui(folder) as address:
+        with live(folder, asked("ui-live")), serving("ui", str(folder)) as address:
             for name, path in UI.items():
                 if asked(name):
                     album.page(name, address + path, prints=False)

@@ -5,8 +5,6 @@ with and without a script.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +19,7 @@ from bench.plan.suite import load_suite
 from bench.record.pieces import SegmentWriter
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Outcome, empty_samples
+from benchmarks.made_pages import serving
 from tests.support.records import manifest_of
 
 pytestmark = pytest.mark.figures
@@ -68,15 +67,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(results: Path) -> Iterator[str]:
     """Where the ui listens."""
-    command = [sys.executable, "-m", "bench", "ui", str(results), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            said = re.search(r"http://\S+(?=/ )", process.stdout.readline())
-            assert said
-            yield said[0]
-        finally:
-            process.kill()
+    with serving("ui", str(results)) as place:
+        yield place
 
 
 def see_nothing_wrong(page: Page, violations: Violations) -> None:
