@@ -77,7 +77,7 @@ class RunScreen:
             for target in lane.target.endpoints
         ]
         own = any(url.endswith(f"/{scenario}/v1") for url, scenario in urls)
-        where = "embedded gateway" if own else urls[0][0]
+        where = "the simulator" if own else urls[0][0]
         stages = f"{len(self._stages)} stages · " if len(self._stages) > 1 else ""
         length = f" · about {whole_seconds(plan.end_ns)}" if plan.end_ns else ""
         requests = f"{len(plan.schedule):,} request{'s' * (len(plan.schedule) != 1)}"

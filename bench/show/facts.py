@@ -190,7 +190,8 @@ def verified_result(found: Verified) -> Result:
     """Whether anything differs, and what was looked at; then what does, one a line."""
     differences = found.differences
     several = "s" * (len(differences) > 1)
-    looked = f"{count(found.files)} files by digest and judged {count(found.clauses)} clauses anew"
+    clauses = f"{count(found.clauses)} clause{'s' * (found.clauses != 1)}"
+    looked = f"{count(found.files)} files by digest and judged {clauses} anew"
     said = f"{count(len(differences))} difference{several}" if differences else "nothing differs"
     lead: list[Node] = [
         Verdict("FAIL" if differences else "PASS", "", f"  {said}: looked at {looked}"),
