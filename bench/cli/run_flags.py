@@ -16,6 +16,7 @@ from bench.cli.flags import parsed
 
 if TYPE_CHECKING:
     from bench.app.exporter import Exporter
+    from bench.load.shard import Shard
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -65,10 +66,6 @@ def monitored(
         if exporter.port is not None:
             click.echo(f"metrics: http://127.0.0.1:{exporter.port}{PATH}", err=True)
         yield exporter
-
-
-if TYPE_CHECKING:
-    from bench.load.shard import Shard
 
 
 def shard_of(
