@@ -27,7 +27,7 @@ from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.record.run_folder import read_manifest
 from bench.show.graphics.track import Track
 from bench.show.masthead import rehearsal
-from bench.show.verdicts import times_budget
+from bench.show.verdicts import WORST_FIRST, times_budget
 from bench.show.wording import ABSENT, clause_title, visible
 
 Kind = Literal["run", "ramp", "watch", "month", "claim", "runs", "folder", "none"]
@@ -49,7 +49,6 @@ _KNOWN_BY: Mapping[str, Kind] = {
     "report.html": "runs",
 }
 _SIGNED = ("run.json", Summary.FILE, Verdicts.FILE, *_KNOWN_BY)
-_WORST_FIRST = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2}
 #: Lanes whose targets and models the list names.
 _NAMED_MOST = 4
 #: Runs of one suite repeat the same texts.
@@ -203,7 +202,7 @@ def _said_by(verdicts: Verdicts) -> dict[str, Any]:
     """The worst clause, and what a rehearsal came to."""
     worst = min(
         filter(None, map(on_budget, verdicts.clauses)),
-        key=lambda each: (_WORST_FIRST.get(each.verdict, 3), -each.measured, -each.upper),
+        key=lambda each: (WORST_FIRST.index(each.verdict), -each.measured, -each.upper),
         default=None,
     )
     word = rehearsal(verdicts)
