@@ -103,7 +103,7 @@ def attribution_result(targets: Mapping[str, LaneAttribution], run: str) -> Resu
     body += [Text(_confounding(level)) for level in record.confounded]
     body.append(Pairs(list(_about(record))))
     if len(targets) > 1:
-        other = next(iter([each for each in targets if each != name]))
+        other = next(each for each in targets if each != name)
         again = shlex.join(["tailproof", "attribute", f"{run}:{other}"])
         foot.append(Code(visible(again, 4096), "next"))
     return Result(lines[:1], body, foot)

@@ -21,9 +21,10 @@ from bench.show.wording import (
     first_answers,
     number,
     seconds_for_readers,
+    short_name,
     visible,
 )
-from bench.units import show_duration
+from bench.units import show_duration, show_list
 
 #: Of the section's first line.
 _ANSWERS_MOST = 3
@@ -97,8 +98,7 @@ def _bore(drill: DrillRecord) -> str:
         said.append(f"failed over after {_after(drill.switch_ms)}")
     if drill.fail_back_ms is not None:
         said.append(f"failed back {_after(drill.fail_back_ms)} after recovery")
-    steps = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
-    return f"{_lost(drill)}: it {steps}"
+    return f"{_lost(drill)}: it {show_list(said)}"
 
 
 def _after(ms: float) -> str:
@@ -179,14 +179,14 @@ def _answers_of(drill: DrillRecord, line: Timeline) -> Iterator[Moment]:
 def _track(
     name: str, line: Timeline, drills: Sequence[DrillRecord], limit_ms: float | None
 ) -> DrillTrack:
-    short = name.removesuffix(f"/{line.stage}")
+    short = short_name(name, line.stage)
     worst = max((ms for ms in line.p99_ms if ms is not None), default=None)
     lost = sum(line.lost)
     about = f"lost {count(lost)}" if lost else "none lost"
     about += f", worst {ABSENT if worst is None else seconds_for_readers(worst)}"
     asked = [max(each, 1) for each in line.requests]
     return DrillTrack(
-        name=visible(short, 40),
+        name=short,
         about=about,
         p99_ms=line.p99_ms,
         lost=[k / n for k, n in zip(line.lost, asked, strict=True)],
@@ -198,7 +198,7 @@ def _track(
             for leg in line.legs
         ],
         moments=[moment for each in drills for moment in _answers_of(each, line)],
-        says=f"{visible(short, 40)}: {about}, of {count(sum(line.requests))} requests",
+        says=f"{short}: {about}, of {count(sum(line.requests))} requests",
     )
 
 

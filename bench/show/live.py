@@ -299,11 +299,7 @@ LIVE_COLUMNS: list[Column[LaneProgress]] = [
     Column("slow or failed, × the budget", _budgets, width=37),
 ]
 NARROW_COLUMNS: list[Column[LaneProgress]] = [
-    Column("so far, ms", lambda lane: visible(lane.name, _NAME - 1), "words", width=_NAME),
-    Column("done", lambda lane: count(lane.done), width=8),
-    Column("ok", _ok, width=8),
-    Column(quantile_name(P50), lambda lane: number(lane.p50_ms), width=8),
-    Column(quantile_name(P99), lambda lane: number(lane.p99_ms), width=8),
+    *LIVE_COLUMNS[:5],
     Column("bad, × the budget", _budgets, width=28),
 ]
 

@@ -15,7 +15,7 @@ from bench.show.graphics.outages import Outages, Spell
 from bench.show.wording import clause_name, count, counts, local_time, visible
 
 #: From these shares of bad requests on a slice of the strip is of the next level.
-_LEVELS = (0.0, 0.01, 0.1, 0.5)
+_LEVELS = (0.01, 0.1, 0.5)
 _IDS = 3
 #: Outages of a picture that have their name below it.
 _NAMED = 3
@@ -63,7 +63,7 @@ def worst_outages(period: PeriodRecord) -> Iterator[Node]:
         yield picture
     elif found is not None and any(bad for _, bad in found.slices):
         levels = [
-            0 if not n else 1 + sum(k / n > each for each in _LEVELS[1:]) for n, k in found.slices
+            0 if not n else 1 + sum(k / n > each for each in _LEVELS) for n, k in found.slices
         ]
         worst = max(range(len(levels)), key=lambda at: found.slices[at][1])
         n, k = found.slices[worst]

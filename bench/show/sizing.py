@@ -17,7 +17,7 @@ from typing import Any
 from bench.judge.contract.sizing import ClauseSize, Guess, LaneSize, Sizing, Whole
 from bench.show.document import Code, Column, Node, Table, Text
 from bench.show.result import Result
-from bench.show.wording import ABSENT, count, in_usd, long_duration, per_cent, usd, visible
+from bench.show.wording import ABSENT, count, in_usd, long_duration, per_cent, titled, usd, visible
 from bench.units import show_list
 
 #: Of more lanes than this only those clauses have a line that the plan may well leave open.
@@ -105,7 +105,7 @@ def _lane_heading(row: _Sized) -> str:
 
 
 def _target_and_clause(row: _Sized) -> str:
-    said = _clause(row.clause.text)
+    said = titled(visible(row.clause.text, 90))
     return f"{visible(row.lane.name, 26)}, {said}" if row.beside else said
 
 
@@ -144,14 +144,6 @@ SIZE_COLUMNS: list[Column[_Sized]] = [
         ),
     ),
 ]
-
-
-def _clause(text: str) -> str:
-    """`End-to-end p99 ≤ 800 ms`."""
-    said = visible(text, 90).removeprefix("response ")
-    said = said.replace("uptime, request ratio", "uptime")
-    said = f"end-to-end {said.removeprefix('e2e ')}" if said.startswith("e2e ") else said
-    return said[:1].upper() + said[1:]
 
 
 def _notes(sizing: Sizing) -> Iterator[str]:
@@ -195,7 +187,7 @@ def _whole_text(whole: Whole, *, short: bool) -> str:
     cost = "" if load.usd is None else f", {in_usd(load.usd)}"
     return (
         f"all{left_out}: {count(load.requests)} requests, {length}{cost}; the longest is"
-        f" {visible(whole.lane, 60)}, {_clause(whole.clause)}"
+        f" {visible(whole.lane, 60)}, {titled(visible(whole.clause, 90))}"
     )
 
 

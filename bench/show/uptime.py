@@ -101,7 +101,7 @@ def period_answer(period: PeriodRecord) -> str:
     plain = [row for row in rows if row.name == "request ratio" and row.attained is not None]
     if plain and not plain[0].own_of(worst):
         said.append(f"{beside(plain[0].attained, worst.promised)} of requests were answered.")
-    value = f"{attained(worst)}"
+    value = attained(worst)
     promised = f" where {per_cent(worst.promised.share)} was promised" if worst.promised else ""
     why = visible(worst.reason)
     if worst.verdict not in ("PASS", "FAIL"):

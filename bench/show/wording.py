@@ -194,7 +194,12 @@ def clause_name(text: str) -> str:
 
 def clause_title(clause: ClauseVerdict) -> str:
     """A clause's text as a heading: `End-to-end p99`, `Uptime (phase burst)`."""
-    said = clause_name(clause.text).removeprefix("response ")
+    return titled(clause_name(clause.text))
+
+
+def titled(text: str) -> str:
+    """What a contract says of a clause, as a heading: `End-to-end p99 ≤ 800 ms`."""
+    said = text.removeprefix("response ")
     for short, long in (("e2e ", "end-to-end "), ("uptime, request ratio", "uptime")):
         if said.startswith(short):
             said = long + said.removeprefix(short)
