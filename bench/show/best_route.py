@@ -29,7 +29,7 @@ from bench.show.drills import latency_limits
 from bench.show.graphics.front import Front, Offer
 from bench.show.routes import added_cost
 from bench.show.served import cause_sentence
-from bench.show.verdicts import WORST_FIRST
+from bench.show.verdicts import WORST_FIRST, judges_all
 from bench.show.wording import (
     ABSENT,
     count,
@@ -89,11 +89,7 @@ class _Seen:
         found = [
             each.verdict
             for each in self.clauses
-            if each.target == target
-            and each.metric == "e2e"
-            and each.phase is None
-            and each.bucket is None
-            and each.judged
+            if each.target == target and judges_all(each, "e2e")
         ]
         return next((each for each in WORST_FIRST if each in found), "NONE")
 

@@ -14,6 +14,7 @@ from bench.record.records.verdicts import ClauseVerdict
 from bench.show.document import Column, Heading, Node, Section, Table, Text
 from bench.show.graphics.drill import DrillTrack, DrillTracks, Moment, Upstream
 from bench.show.routes import added_cost, failure, longer_by
+from bench.show.verdicts import judges_all
 from bench.show.wording import (
     ABSENT,
     count,
@@ -56,12 +57,7 @@ def latency_limits(clauses: Sequence[ClauseVerdict]) -> Mapping[str, float]:
     return {
         each.target: each.limit_ms
         for each in reversed(clauses)
-        if each.metric == "e2e"
-        and each.view == "response"
-        and each.judged
-        and each.limit_ms is not None
-        and each.phase is None
-        and each.bucket is None
+        if each.limit_ms is not None and judges_all(each, "e2e")
     }
 
 

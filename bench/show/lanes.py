@@ -18,6 +18,7 @@ from bench.record.records.shape import Curve, Slices
 from bench.record.records.summary import TargetSummary
 from bench.record.records.verdicts import ClauseVerdict
 from bench.record.run_folder import Run
+from bench.show.verdicts import judges_all
 from bench.show.wording import short_name, visible
 from bench.units import show_duration, show_list
 
@@ -49,6 +50,11 @@ class LaneView:
         return visible(self.lane.stage, 40)
 
     @property
+    def requests(self) -> int:
+        """Measured requests of which it is known how they ended."""
+        return sum(self.slices.requests) if self.slices else 0
+
+    @property
     def failed(self) -> int:
         """Measured requests that failed."""
         return sum(self.slices.failed) if self.slices else 0
@@ -61,9 +67,8 @@ class LaneView:
     def held(self, metric: str) -> ClauseVerdict | None:
         """The judged clause that limits this metric's response time for all requests."""
         for clause in self.clauses:
-            whole = clause.phase is None and clause.bucket is None and clause.judged
             limited = clause.limit_ms is not None and not clause.kind.by_time
-            if whole and limited and (clause.metric, clause.view) == (metric, "response"):
+            if limited and judges_all(clause, metric):
                 return clause
         return None
 

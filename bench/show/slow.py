@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from bench.judge.review import Records
 from bench.metrics import HEADLINES, METRICS, in_summary
-from bench.quantiles import P99, QUANTILES, quantile_key, quantile_name
+from bench.quantiles import P99, QUANTILES, quantile_name
 from bench.record.records.summary import Quantiles
 from bench.record.records.verdicts import ClauseVerdict
 from bench.record.run_folder import Run
@@ -28,7 +28,6 @@ QUESTION = "How slow are the slowest?"
 #: Up to so many targets have large panels and a table; so many peers stand behind a curve, and so
 #: many panels on a page.
 FEW, _PEERS_MOST, _PANELS_MOST = 3, 6, 60
-_P99 = quantile_key(P99)
 
 
 def slow_section(run: Run, records: Records) -> Iterator[Section]:
@@ -63,7 +62,7 @@ def _answer_of_one(view: LaneView) -> str:
     """`99 of 100 answers began within 207 ms and were complete within 413 ms`."""
     found = view.target.response_ms
     said = [
-        f"{verb} within {duration(getattr(quantiles, _P99))}"
+        f"{verb} within {duration(quantiles.p99)}"
         for metric, verb in zip(HEADLINES, ("began", "were complete"), strict=True)
         if (quantiles := found.get(metric)) is not None
     ]
@@ -157,15 +156,15 @@ def _among_failed(view: LaneView, metric: str) -> bool:
 
 def _p99(view: LaneView, metric: str) -> float | None:
     quantiles = view.target.response_ms.get(metric)
-    return None if quantiles is None else float(getattr(quantiles, _P99))
+    return None if quantiles is None else quantiles.p99
 
 
 def _share_failed(view: LaneView) -> float:
-    return view.failed / max(sum(view.slices.requests) if view.slices else 0, 1)
+    return view.failed / max(view.requests, 1)
 
 
 def _failed(view: LaneView) -> str:
-    return f"{count(view.failed)} of {count(sum(view.slices.requests) if view.slices else 0)}"
+    return f"{count(view.failed)} of {count(view.requests)}"
 
 
 # ---- the panels

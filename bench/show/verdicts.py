@@ -57,6 +57,12 @@ class Judged:
     target: Literal["above", "beside", "nowhere"] = "above"
 
 
+def judges_all(clause: ClauseVerdict, metric: str) -> bool:
+    """Whether it judges this metric's response time of a whole run, not of a phase or bucket."""
+    whole = clause.judged and clause.phase is None and clause.bucket is None
+    return whole and (clause.metric, clause.view) == (metric, "response")
+
+
 def tallied(clauses: Iterable[ClauseVerdict]) -> list[tuple[str, int]]:
     """How many judged clauses got each verdict, the worst first; none that no clause got."""
     got = Counter(str(clause.verdict) for clause in clauses)

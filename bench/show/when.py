@@ -8,6 +8,7 @@ nothing was slow and nothing failed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from bench.record.samples import Columns, latency_ns
 from bench.show.document import Node, Section
 from bench.show.graphics.dots import Dots
 from bench.show.graphics.panel import Axis
-from bench.show.graphics.strip import HeatStrip, Mark, Phase, StageStrips, StripKey, level
+from bench.show.graphics.strip import HeatStrip, Mark, Phase, StageStrips, StripKey
 from bench.show.lanes import LaneView, by_stage, lane_views
 from bench.show.wording import count, duration, milliseconds, per_cent, visible
 from bench.units import MS, show_duration, show_list
@@ -111,7 +112,7 @@ def _came(view: LaneView, whose: str) -> str:
 def _of_one(view: LaneView) -> str:
     found = _slices(view)
     over = view.bad - view.failed
-    n = sum(found.requests)
+    n = view.requests
     said = (
         [f"{count(over)} of {count(n)} took longer than {milliseconds(found.over_ms)}"]
         if over
@@ -153,19 +154,16 @@ def _strips(run: Run, views: Sequence[LaneView]) -> StageStrips:
 
 def _row(view: LaneView) -> tuple[str, str, HeatStrip]:
     found = _slices(view)
-    over = [
-        (level(n, k, found.allowed) or 0) > 1
-        for n, k in zip(found.requests, found.bad, strict=True)
-    ]
+    strip = HeatStrip("", found.requests, found.bad, found.failed, found.allowed)
+    over = sum((each or 0) > 1 for each in strip.levels)
     says = (
-        f"{view.name}: {sum(over)} of {len(over)} slices of time have more than"
+        f"{view.name}: {over} of {len(found.bad)} slices of time have more than"
         f" {per_cent(found.allowed)} of requests over {milliseconds(found.over_ms)}"
     )
     if view.failed:
         says += f", {sum(k > 0 for k in found.failed)} have failures"
     own = f"over its p99, {milliseconds(found.over_ms)}" if found.by == "p99" else ""
-    strip = HeatStrip(says, found.requests, found.bad, found.failed, found.allowed)
-    return view.short, own, strip
+    return view.short, own, replace(strip, says=says)
 
 
 def _at(ns: int, lane: LaneRecord) -> float:
