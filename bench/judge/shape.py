@@ -15,8 +15,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from bench.judge.attribution.tail import known, own_p99, promised
 from bench.judge.reached import undecided
-from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
 from bench.metrics import HEADLINES, METRICS, in_summary
 from bench.quantiles import P99, P999
 from bench.record.records.manifest import LaneRecord
@@ -124,23 +124,13 @@ def straightened(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 def slices_of(columns: Columns, lane: LaneRecord) -> Slices | None:
     """A lane's time in slices; None where no row tells whether it was bad."""
     clause = lane.contract.first_latency if lane.contract else None
-    metric, view = (clause.metric, clause.view) if clause else ("e2e", "response")
-    samples = columns.samples
-    took = latency_ns(samples, metric, view)
-    open_rows = undecided(columns)
-    failed = ~(columns.ok | open_rows)
-    values = np.where(failed, OVER_ANY_LIMIT_NS, np.where(columns.ok, took, -1))
-    if open_rows.any():  # cut off when it was slow already
-        known = METRICS[metric].known_by_cut_ns(samples, view)
-        over = OVER_ANY_LIMIT_NS if clause is None else clause.limit or OVER_ANY_LIMIT_NS
-        late = open_rows & (known > over)
-        values[late] = known[late]
-    counted = (values >= 0) & ~columns.schedule["warmup"]
-    if not counted.any():
+    metric, view, limit = promised(clause)
+    keep, values, _ = known(columns, metric, view, limit)
+    if not len(values):
         return None
-    values, failed = values[counted], failed[counted]
-    limit = (clause.limit if clause else None) or _own_p99(values)
-    place = _places(samples["due_ns"][counted], lane)
+    limit = own_p99(values) if limit is None else limit
+    failed = ~(columns.ok | undecided(columns))[keep]
+    place = _places(columns.samples["due_ns"][keep], lane)
     numbers = [
         np.bincount(place[mask], minlength=SLICES).tolist()
         for mask in (slice(None), values > limit, failed)
@@ -156,15 +146,6 @@ def slices_of(columns: Columns, lane: LaneRecord) -> Slices | None:
         bad=numbers[1],
         failed=numbers[2],
     )
-
-
-def _own_p99(values: Int) -> int:
-    """The rows' own p99; where it lies among the failures, the largest below them."""
-    rank = nearest_rank(len(values), P99) - 1
-    found = int(np.partition(values, rank)[rank])
-    if found < OVER_ANY_LIMIT_NS:
-        return found
-    return int(values[values < OVER_ANY_LIMIT_NS].max(initial=0))
 
 
 def _places(due_ns: Int, lane: LaneRecord) -> Int:

@@ -10,13 +10,14 @@ Source: methods 5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from bench.judge.reached import undecided
 from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
 from bench.metrics import METRICS
+from bench.plan.clause import Clause
 from bench.quantiles import P99
 from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Bool, Columns, Int, latency_ns
@@ -51,35 +52,53 @@ def tail_of(columns: Columns, lane: LaneRecord, limit_ns: int | None = None) -> 
 
     Nobody knows of a row cut off within the limit: it is set apart.
     """
-    metric, view, contract_ns = _promise(lane)
+    metric, view, contract_ns = promised(lane.contract.first_latency if lane.contract else None)
     limit_ns = contract_ns if limit_ns is None else limit_ns
-    samples = columns.samples
-    came = latency_ns(samples, metric, view)
-    cut = undecided(columns)
-    age = METRICS[metric].known_by_cut_ns(samples, view)
-    apart = (cut & (age <= (OVER_ANY_LIMIT_NS if limit_ns is None else limit_ns))) | (
-        columns.ok & (came < 0)
-    )
-    warm = columns.schedule["warmup"]
-    apart, keep = apart & ~warm, ~(apart | warm)
-    values = np.where(columns.ok & (came >= 0), came, OVER_ANY_LIMIT_NS)[keep]
+    keep, values, set_apart = known(columns, metric, view, limit_ns)
     rows = columns if keep.all() else columns.where(keep)
     by: Literal["limit", "p99"] = "limit"
     if limit_ns is None or np.count_nonzero(values > limit_ns) < ENOUGH_OVER_LIMIT:
         by = "p99"
-        n = len(values)
-        rank = nearest_rank(n, P99) - 1 if n else 0
-        # where the p99 lies among the failures, they alone are the tail
-        if n:
-            limit_ns = min(int(np.partition(values, rank)[rank]), OVER_ANY_LIMIT_NS - 1)
-        else:
-            limit_ns = 0
-        if limit_ns == OVER_ANY_LIMIT_NS - 1:
-            limit_ns = int(values[values < OVER_ANY_LIMIT_NS].max(initial=0))
-    return Tail(rows, keep, values, values > limit_ns, metric, view, limit_ns, by, int(apart.sum()))
+        limit_ns = own_p99(values)
+    return Tail(rows, keep, values, values > limit_ns, metric, view, limit_ns, by, set_apart)
 
 
-def _promise(lane: LaneRecord) -> tuple[str, str, int | None]:
+class Known(NamedTuple):
+    """Measured rows that tell whether they were slow."""
+
+    #: a mask of all rows
+    keep: Bool
+    #: latency of each; failures, and what was slow already when it was cut off, over any limit
+    values: Int
+    #: how many of the measured rows tell nothing
+    set_apart: int
+
+
+def known(columns: Columns, metric: str, view: str, limit_ns: int | None) -> Known:
+    """What a lane's rows tell of a metric that is slow above the limit."""
+    took = latency_ns(columns.samples, metric, view)
+    age = METRICS[metric].known_by_cut_ns(columns.samples, view)
+    slow_by = OVER_ANY_LIMIT_NS if limit_ns is None else limit_ns
+    apart = (undecided(columns) & (age <= slow_by)) | (columns.ok & (took < 0))
+    warm = columns.schedule["warmup"]
+    keep = ~(apart | warm)
+    values = np.where(columns.ok, took, OVER_ANY_LIMIT_NS)[keep]
+    return Known(keep, values, int((apart & ~warm).sum()))
+
+
+def own_p99(values: Int) -> int:
+    """The rows' own p99; where it lies among the failures, the largest below them, so that they
+    alone are slow.
+    """
+    if not len(values):
+        return 0
+    rank = nearest_rank(len(values), P99) - 1
+    found = int(np.partition(values, rank)[rank])
+    if found < OVER_ANY_LIMIT_NS:
+        return found
+    return int(values[values < OVER_ANY_LIMIT_NS].max(initial=0))
+
+
+def promised(clause: Clause | None) -> tuple[str, str, int | None]:
     """Metric, view and limit of what the contract calls slow; else e2e without a limit."""
-    clause = lane.contract.first_latency if lane.contract else None
     return (clause.metric, clause.view, clause.limit) if clause else ("e2e", "response", None)
