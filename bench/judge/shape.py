@@ -56,10 +56,18 @@ def curves_of(ordered_ns: Mapping[str, Int], came: Columns, lane: LaneRecord) ->
 def shape_of(came: Columns, lane: LaneRecord) -> tuple[dict[str, Curve], Slices | None]:
     """Curves and slices from a lane's rows, of a summary that was made without them."""
     measured = came.measured()
-    samples = measured.where(measured.ok).samples
-    values = {name: latency_ns(samples, name) for name in in_summary("response_ms")}
-    ordered = {name: np.sort(each[each >= 0]) for name, each in values.items()}
+    ordered = ordered_response(measured.where(measured.ok))
     return curves_of(ordered, came, lane), slices_of(came, lane)
+
+
+def ordered_response(ok: Columns) -> dict[str, Int]:
+    """The response latencies of answers, ascending, by metric."""
+    return {name: ordered_ns(latency_ns(ok.samples, name)) for name in in_summary("response_ms")}
+
+
+def ordered_ns(values_ns: Int) -> Int:
+    """The values >= 0, ascending."""
+    return np.sort(values_ns[values_ns >= 0])
 
 
 def curve_of(ordered_ns: Int, failed: int) -> Curve | None:
@@ -150,17 +158,12 @@ def slices_of(columns: Columns, lane: LaneRecord) -> Slices | None:
 
 def _places(due_ns: Int, lane: LaneRecord) -> Int:
     """The slice that each row was due in."""
-    start, length = lane_span_ns(lane)
+    start, length = lane.start_ns, lane.end_ns - lane.start_ns
     if length <= 0:  # it plans no end
         start = int(due_ns.min())
         length = int(due_ns.max()) + 1 - start
     places: Int = np.clip((due_ns - start) * SLICES // length, 0, SLICES - 1)
     return places
-
-
-def lane_span_ns(lane: LaneRecord) -> tuple[int, int]:
-    """When a lane begins, and how long it is planned to last."""
-    return lane.start_ns, lane.end_ns - lane.start_ns
 
 
 # ---- what came together

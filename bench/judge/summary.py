@@ -23,7 +23,7 @@ from bench.judge.served import (
     tier_words,
     tiers_of,
 )
-from bench.judge.shape import curves_of, slices_of
+from bench.judge.shape import curves_of, ordered_ns, ordered_response, slices_of
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, in_summary
 from bench.quantiles import P50, P95, P99, QUANTILES, by_key, quantile_name
 from bench.record.facts import Places, kept_evidence, places_of
@@ -50,11 +50,6 @@ from bench.units import MS, S, nearest_rank
 def quantiles_ms(values_ns: Int) -> Quantiles | None:
     """Of the values >= 0, in ms."""
     return _ranks_ms(ordered_ns(values_ns))
-
-
-def ordered_ns(values_ns: Int) -> Int:
-    """The values >= 0, ascending."""
-    return np.sort(values_ns[values_ns >= 0])
 
 
 def _ranks_ms(values: Int) -> Quantiles | None:
@@ -162,9 +157,7 @@ def lane_summary(
     ok = measured.where(measured.ok)
     counts = outcome_counts(columns.samples)
     judged = int((came.measured().samples["outcome"] != Outcome.censored).sum())
-    response = {
-        name: ordered_ns(latency_ns(ok.samples, name)) for name in in_summary("response_ms")
-    }
+    response = ordered_response(ok)
     return TargetSummary(
         simulated=lane.simulated,
         requests=len(columns),
