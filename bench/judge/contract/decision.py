@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Literal
 
 from bench.judge.contract.clauses import Tally, tally
 from bench.judge.contract.exclusions import Classes
@@ -153,7 +154,7 @@ def sentence(
     if not judged.n:
         aside = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items())
         return note or "no requests to judge" + (f" (excluded: {aside})" if aside else "")
-    seen = f"{judged.bad:,} of {judged.n:,} {_were_bad(clause)}"
+    seen = f"{judged.bad:,} of {judged.n:,} {unit_of(clause)} {_broke(clause, 'were')}"
     if judged.unknown:
         seen += f"; {_unknown(judged.unknown, unmeasured)}"
     clustered = judged.method == "blocks" and judged.n_eff < judged.n - 1
@@ -176,13 +177,12 @@ def unit_of(clause: Clause) -> str:
     return "minutes" if clause.window is None else "windows"
 
 
-def _were_bad(clause: Clause) -> str:
-    """`requests were slow or failed`, `windows were over the limit`."""
-    unit = unit_of(clause)
-    if not clause.by_time:
-        broke = clause.kind.broke
-        return f"{unit} {broke if broke == 'failed' else f'were {broke}'}"
-    return f"{unit} were {'over the limit' if clause.kind.has_values else 'bad'}"
+def _broke(clause: Clause, verb: Literal["was", "were"]) -> str:
+    """Of one or many that broke it: `were slow or failed`, `was over the limit`, `failed`."""
+    if clause.by_time:
+        return f"{verb} {'over the limit' if clause.kind.has_values else 'bad'}"
+    broke = clause.kind.broke
+    return broke if broke == "failed" else f"{verb} {broke}"
 
 
 def _unknown(unknown: int, unmeasured: int) -> str:
@@ -218,18 +218,12 @@ def _undecided(judged: Judged, clause: Clause, seen: str, clustered: bool) -> st
         )
     if not judged.bad and not judged.unknown:
         kept = show_share(1 - clause.allowed_share)
-        return f"No {unit_of(clause)[:-1]} {_was_bad(clause)}, but {judged.n:,} cannot prove {kept}"
+        none = f"No {unit_of(clause)[:-1]} {_broke(clause, 'was')}"
+        return f"{none}, but {judged.n:,} cannot prove {kept}"
     if judged.allowed < 0:
         return f"{seen}. Even with none, so few cannot prove it"
     most = f"{seen}. {judged.allowed:,} or fewer would be PASS"
     return most if judged.fails > judged.n else f"{most}, {judged.fails:,} or more FAIL"
-
-
-def _was_bad(clause: Clause) -> str:
-    said = clause.kind.broke
-    if clause.by_time:
-        return "was over the limit" if clause.kind.has_values else "was bad"
-    return said if said == "failed" else f"was {said}"
 
 
 def _more(judged: Judged, clause: Clause) -> str:
