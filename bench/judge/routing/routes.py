@@ -192,17 +192,14 @@ def residency(run: Run) -> dict[str, ResidencyRecord]:
             parts = [(calls[calls["leg"] == leg], names) for leg, names in enumerate(allowed)]
         else:
             parts = [(run.columns.samples[rows], allowed[0])]
-        found[lane.name] = _by_region(parts, texts).replace(
-            allowed=sorted({name for names in allowed for name in names}),
-            by="contract" if scope else "target",
-        )
+        found[lane.name] = _by_region(parts, texts, by="contract" if scope else "target")
     return found
 
 
 def _by_region(
-    parts: Sequence[tuple[Table, Sequence[str]]], texts: Sequence[str]
+    parts: Sequence[tuple[Table, Sequence[str]]], texts: Sequence[str], *, by: str
 ) -> ResidencyRecord:
-    """Responses by region, and how many came from outside.
+    """Responses by region, and how many came from outside what is allowed to each part.
 
     An error that names no region is no answer from anywhere.
     """
@@ -214,8 +211,8 @@ def _by_region(
             by_region[region] = by_region.get(region, 0) + times
             elsewhere += 0 if any(fnmatchcase(region, name) for name in allowed) else times
     return ResidencyRecord(
-        allowed=[],
-        by="target",
+        allowed=sorted({name for _, allowed in parts for name in allowed}),
+        by=by,
         checked=sum(by_region.values()),
         elsewhere=elsewhere,
         unnamed=unnamed,
