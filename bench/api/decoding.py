@@ -157,12 +157,16 @@ _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 
 
 def wait_ms(value: bytes) -> int:
-    """The same in milliseconds, where no unit says otherwise."""
+    """A wait as a number of ms, or of the unit that it names (`retry-after-ms`); -1 if neither."""
     text = value.decode("latin-1").partition(",")[0].strip().strip('"')
     found = _WAIT.fullmatch(text)
-    if found is None:
-        return -1
-    return max(0, round(min(float(found[1]) * _UNITS[(found[2] or "ms").lower()], 2**31 - 1)))
+    return -1 if found is None else _bounded_ms(found, "ms")
+
+
+def _bounded_ms(wait: re.Match[str], unit: str) -> int:
+    """What `_WAIT` found, in `unit` where it names none."""
+    ms = float(wait[1]) * _UNITS[(wait[2] or unit).lower()]
+    return max(0, round(min(ms, 2**31 - 1)))
 
 
 def ms_as_ns(value: bytes) -> int:
@@ -200,8 +204,7 @@ def retry_after_ms(value: bytes) -> int:
     # A date has a comma of its own, and no digit before it.
     first = text.partition(",")[0].strip() if text[:1] in _FIRST else text
     if found := _WAIT.fullmatch(first):
-        ms = float(found[1]) * _UNITS[(found[2] or "s").lower()]
-        return max(0, round(min(ms, 2**31 - 1)))
+        return _bounded_ms(found, "s")
     try:
         at = parsedate_to_datetime(text)
         ms = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000 - wall_ns() / 1e6
