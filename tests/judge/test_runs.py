@@ -160,30 +160,6 @@ def test_nine_runs_decide_nothing() -> None:
     assert [*rule.value_limits(100 * MS)] == [None, None]
 
 
-@pytest.mark.parametrize(
-    ("bad", "rows", "unknown", "cause"),
-    [
-        ([0] * 10, 20, 0, "few_rows"),
-        ([0] * 10, 40, 1, "unknown_rows"),
-        ([*[0] * 9, 14], 200, 0, "worst_block"),
-        ([2] * 10, 200, 0, "near_limit"),
-    ],
-)
-def test_an_open_clause_says_why(bad: list[int], rows: int, unknown: int, cause: str) -> None:
-    """At most 1 % may break it: 200 rows of 0 bad show nothing; 400 would with no row cut off."""
-    runs = []
-    for count in bad:
-        at_ns = np.arange(rows, dtype=np.int64) * S
-        is_bad = np.zeros(rows, bool)
-        is_bad[np.linspace(0, rows - 2, count, dtype=int)] = True
-        is_unknown = np.zeros(rows, bool)
-        is_unknown[rows - unknown :] = True
-        none = np.zeros(rows, bool)
-        runs.append(Counted("r", at_ns, None, is_bad, is_unknown, none, None, {}, lay_out(at_ns)))
-    rule = Rule(runs, Fraction(1, 100), 0.05)
-    assert (rule.outcome, rule.cause) == ("INCONCLUSIVE", cause)
-
-
 def lost(minutes: int, *down: int, least: float = 5.0) -> Lost:
     """A run of so many minutes, these of them down; outages of five are to be allowed for."""
     table = np.zeros(minutes)

@@ -30,6 +30,21 @@ def runs(bad: list[int], rows: int = 200, unknown: int = 0) -> Rule:
 
 
 @pytest.mark.parametrize(
+    ("bad", "rows", "unknown", "cause"),
+    [
+        ([0] * 10, 20, 0, "few_rows"),
+        ([0] * 10, 40, 1, "unknown_rows"),
+        ([*[0] * 9, 14], 200, 0, "worst_block"),
+        ([2] * 10, 200, 0, "near_limit"),
+    ],
+)
+def test_an_open_clause_says_why(bad: list[int], rows: int, unknown: int, cause: str) -> None:
+    """At most 1 % may break it: 200 rows of 0 bad show nothing; 400 would with no row cut off."""
+    rule = runs(bad, rows, unknown)
+    assert (rule.outcome, rule.cause) == ("INCONCLUSIVE", cause)
+
+
+@pytest.mark.parametrize(
     ("rule", "said"),
     [
         (runs([0] * 10), "0 of 2,000 requests in 10 runs broke it; that is at most"),
