@@ -17,7 +17,15 @@ from bench.load.alarm import Timers
 from bench.load.endpoint import Endpoint
 from bench.load.journal import Journal
 from bench.load.request import Attempt, Request
-from bench.load.route_decisions import Action, Begin, Cancel, Expire, LegState, RouteDecisions
+from bench.load.route_decisions import (
+    Action,
+    Begin,
+    Cancel,
+    Expire,
+    LegState,
+    Notify,
+    RouteDecisions,
+)
 from bench.load.standstill import touched
 from bench.load.transport.stock import watch_status
 from bench.plan.schedule import Lane
@@ -239,10 +247,11 @@ class Router:
         self.streamed = [leg.stream for leg in lane.target.legs]
         self._timeouts = [leg.timeout for leg in lane.target.legs]
         self.legs = [
-            LegState(self._route.breaker, self._teller(number)) for number in range(len(endpoints))
+            LegState(self._route.breaker, self._notifier(number))
+            for number in range(len(endpoints))
         ]
 
-    def _teller(self, leg: int) -> Callable[[int, str, str], None]:
+    def _notifier(self, leg: int) -> Notify:
         def notify(at_ns: int, state: str, why: str) -> None:
             self.journal.note_leg(self._lane.name, leg, at_ns, state, why)
 
