@@ -1,8 +1,9 @@
 """Which rows of a lane are its tail.
 
-In: a lane's rows and its contract. Out: `Tail`. Must stay true: the tail is what exceeds the
-contract's limit, or the run's own p99 where fewer than 30 requests do; failures belong to it; a row
-that was cut off within the limit, and one that was never sent, belong to neither side.
+In: a lane's rows and its contract. Out: `Tail`; `Known`, for slices of time too. Must stay true:
+the tail is what exceeds the contract's limit, or the run's own p99 where fewer than 30 requests do;
+failures belong to it; a row that was cut off within the limit, and one that was never sent,
+belong to neither side.
 
 Source: methods 5.
 """
