@@ -24,6 +24,7 @@ from bench.show.document import PAGE, Code, Column, Node, Pairs, Table, Text
 from bench.show.result import Result
 from bench.show.wording import (
     between,
+    capital,
     change,
     count,
     counts,
@@ -110,7 +111,7 @@ def attribution_result(targets: Mapping[str, LaneAttribution], run: str) -> Resu
 
 
 def _sentence(said: str) -> str:
-    return f"{said[:1].upper()}{said[1:]}."
+    return f"{capital(said)}."
 
 
 def _tail(record: LaneAttribution) -> str:

@@ -26,6 +26,7 @@ from bench.show.terminal_cells import HELD, labels
 from bench.show.verdicts import Judged, budget_used, tallied, verdict_screen_table
 from bench.show.wording import (
     ABSENT,
+    capital,
     clause_title,
     count,
     few,
@@ -330,7 +331,7 @@ def _invalid(ended: Ended) -> Result:
     why = f"  {health.why_invalid}, {nothing}"
     lead: list[Node] = [Verdict("INVALID", "", why)]
     reasons = [visible(reason, 300) for reason in health.reasons]
-    told_why: list[Node] = [Text(f"{reason[:1].upper()}{reason[1:]}.") for reason in reasons]
+    told_why: list[Node] = [Text(f"{capital(reason)}.") for reason in reasons]
     lead += told_why[:_INVALID_MOST]
     foot: list[Node] = []
     if not health.mistakes:

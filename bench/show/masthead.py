@@ -27,6 +27,7 @@ from bench.show.verdicts import budget_used, tallied
 from bench.show.wording import (
     CUT,
     against_limit,
+    capital,
     clause_title,
     count,
     few,
@@ -81,8 +82,8 @@ def lead(run: Run, records: Records) -> Iterator[Node]:
     verdicts = records.verdicts
     judged = [clause for clause in verdicts.clauses if clause.judged]
     if records.summary.overall == "INVALID":
-        why = records.summary.health.why_invalid
-        yield Text(f"{why[0].upper()}{why[1:]}, so nothing is judged.")
+        why = capital(records.summary.health.why_invalid)
+        yield Text(f"{why}, so nothing is judged.")
         yield Text("No number below judges a target.")
     elif word := rehearsal(verdicts):
         yield Text(_rehearsed(verdicts, word))

@@ -41,7 +41,7 @@ from bench.show.document import (
     Text,
 )
 from bench.show.outages import all_outages, period_name, worst_outages
-from bench.show.wording import CUT, clause_name, count, local_time, per_cent, visible
+from bench.show.wording import CUT, capital, clause_name, count, local_time, per_cent, visible
 
 _COMPLETE = "--complete-log"
 _BY = {
@@ -257,7 +257,7 @@ def _observed(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
 def _due(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
     assert period.credit is not None
     said = credit_line(period.credit)
-    yield Text(said[0].upper() + said[1:] + ".", tone="strong")
+    yield Text(f"{capital(said)}.", tone="strong")
     if period.ladder:
         rows = [
             (each, clause)

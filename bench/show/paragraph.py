@@ -14,7 +14,15 @@ from bench.record.records.summary import Summary, TargetSummary
 from bench.record.records.verdicts import ClauseVerdict, Forecast, Verdicts
 from bench.show.facts import for_buyers
 from bench.show.scope import for_window
-from bench.show.wording import count, few, limit_alone, per_cent, seconds_for_readers, visible
+from bench.show.wording import (
+    capital,
+    count,
+    few,
+    limit_alone,
+    per_cent,
+    seconds_for_readers,
+    visible,
+)
 from bench.units import show_duration, show_list
 
 Judged = ClauseVerdict | Forecast
@@ -28,8 +36,7 @@ def buyers_paragraph(manifest: Manifest, summary: Summary, verdicts: Verdicts) -
     clauses: list[Judged] = [*verdicts.clauses, *verdicts.forecasts]
     said = [_what_was_done(manifest, summary)]
     if summary.overall == "INVALID":
-        why = summary.health.why_invalid
-        return f"{said[0]} {why[0].upper()}{why[1:]}, so nothing is judged."
+        return f"{said[0]} {capital(summary.health.why_invalid)}, so nothing is judged."
     if left_out := verdicts.left_out:
         said.append(for_buyers(left_out))
     if len(targets) <= NAMED_MOST:

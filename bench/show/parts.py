@@ -38,7 +38,7 @@ from bench.show.trust import trust_section
 from bench.show.uptime import uptime_section
 from bench.show.when import when_section
 from bench.show.why import why_section
-from bench.show.wording import visible
+from bench.show.wording import capital, visible
 
 #: Comparisons that the statement names.
 _COMPARED_MOST = 2
@@ -206,8 +206,7 @@ def _alerts(run: Run, records: Records) -> Iterator[str]:
     if shard := facts.get("shard"):
         yield f"This is {visible(shard)}."
     for gap in facts.get("gaps", []):
-        shown = visible(gap, 300)
-        yield f"{shown[0].upper()}{shown[1:]}."
+        yield f"{capital(visible(gap, 300))}."
     if ended := run.manifest.ended_early:
         yield f"The run ended before its plan: {visible(ended)}."
     yield from (f"{sentence}." for sentence in left_out_sentences(records.verdicts))

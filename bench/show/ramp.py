@@ -38,6 +38,7 @@ from bench.show.wording import (
     CUT,
     NO_ANSWER,
     between,
+    capital,
     count,
     exact,
     milliseconds,
@@ -206,7 +207,7 @@ def probe_table(record: RampRecord) -> Table[_Probe]:
 def ramp_result(record: RampRecord, report: Path) -> Result:
     """What was found, each run, then what to type next."""
     lead: list[Node] = [Verdict(record.verdict, "", f"  {headline(record)}")]
-    lead += [Text(f"{each[:1].upper()}{each[1:]}.") for each in further(record)]
+    lead += [Text(f"{capital(each)}.") for each in further(record)]
     foot: list[Node] = []
     if record.simulated:
         foot.append(Text("nothing was sent: all runs were computed by the simulator", "harness"))

@@ -21,7 +21,7 @@ from bench.show.document import Column, Node, Section, Table
 from bench.show.graphics.panel import Axis, Panel, PanelOf, Panels, Point
 from bench.show.lanes import LaneView, by_stage, lane_views
 from bench.show.places import quantile_column
-from bench.show.wording import count, duration, milliseconds, per_cent
+from bench.show.wording import capital, count, duration, milliseconds, per_cent
 from bench.units import show_list
 
 QUESTION = "How slow are the slowest?"
@@ -190,7 +190,7 @@ def _panels(views: Sequence[LaneView], metrics: Sequence[str], *, wide: bool) ->
                     )
     what = METRICS[metrics[0]].long_label if len(metrics) == 1 else "Latency"
     key = (
-        f"{what[0].upper()}{what[1:]} in seconds, logarithmic, the same axes everywhere."
+        f"{capital(what)} in seconds, logarithmic, the same axes everywhere."
         " Dotted: the limit; shaded: over it."
     )
     key += " Grey: other targets of the stage." if any(p.panel.peers for p in shown) else ""

@@ -36,6 +36,7 @@ from bench.show.graphics.shift import Shift
 from bench.show.ratios import bound_of_ratio, outcome_words, points, ratio_ends, ratio_words
 from bench.show.tier_answer import BETTER, SAME, paid_more, short_name, tier_answer, tier_answers
 from bench.show.wording import (
+    capital,
     count,
     first_answers,
     in_usd,
@@ -265,7 +266,7 @@ def _price(record: Comparison) -> Iterator[Node]:
             " contract"
         )
     answer = paid_more(record, short_name(record, "other"))
-    more = [f"{each[0].upper()}{each[1:]}." for each in said]
+    more = [f"{capital(each)}." for each in said]
     more += [f"Note: {visible(found.reason)}."] if found.reason else []
     yield Text(" ".join([answer, *more]), "Price", "")
     if found.curve:

@@ -27,7 +27,7 @@ from bench.show.document import Bullets, Column, Drawer, Node, Section, Table, T
 from bench.show.facts import SENT_LATE
 from bench.show.graphics.gauge import Gauge
 from bench.show.served import served_tables, tier_sentence, tier_shown
-from bench.show.wording import ABSENT, count, few, milliseconds, number, per_cent, visible
+from bench.show.wording import ABSENT, capital, count, few, milliseconds, number, per_cent, visible
 from bench.units import MS, show_share
 
 _TITLE = "Can this test be trusted?"
@@ -277,8 +277,7 @@ def _measured(facts: Mapping[str, Any]) -> Iterator[str]:
     if (latest := facts.get("harness_lag_max_ms")) is not None:
         busy.append(f"latest send {milliseconds(latest)}")
     if busy:
-        said = ", ".join(busy)
-        yield f"{said[0].upper()}{said[1:]}."
+        yield f"{capital(', '.join(busy))}."
     if calibration := facts.get("calibration"):
         measured = visible(str(calibration.get("measured_utc", ABSENT))[:10], 20)
         yield f"This machine was calibrated on {measured}."

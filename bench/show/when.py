@@ -25,7 +25,7 @@ from bench.show.graphics.dots import Dots
 from bench.show.graphics.panel import Axis
 from bench.show.graphics.strip import HeatStrip, Mark, Phase, StageStrips, StripKey
 from bench.show.lanes import LaneView, by_stage, lane_views
-from bench.show.wording import count, duration, milliseconds, per_cent, visible
+from bench.show.wording import capital, count, duration, milliseconds, per_cent, visible
 from bench.units import MS, show_duration, show_list
 
 QUESTION = "When was it slow?"
@@ -84,8 +84,7 @@ def answer(views: Sequence[LaneView]) -> str:
         most = max(bad, key=lambda view: view.bad)
         s = "s" * (most.bad != 1)
         said.append(f"hardly ever: no target had more than {most.bad} bad request{s}")
-    sentence = "; ".join(said)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    return f"{capital('; '.join(said))}."
 
 
 def _slices(view: LaneView) -> Slices:

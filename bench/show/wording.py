@@ -74,6 +74,11 @@ def short_name(target: str, stage: str) -> str:
     return visible(target.removesuffix(f"/{stage}"), 40)
 
 
+def capital(text: str) -> str:
+    """With a capital at its head, as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
 def few(names: Sequence[str], most: int) -> str:
     """`a, b and 3 more`: of many names only the first."""
     more = len(names) - most
@@ -203,7 +208,7 @@ def titled(text: str) -> str:
     for short, long in (("e2e ", "end-to-end "), ("uptime, request ratio", "uptime")):
         if said.startswith(short):
             said = long + said.removeprefix(short)
-    return said[:1].upper() + said[1:]
+    return capital(said)
 
 
 def title_in_sentence(clause: ClauseVerdict) -> str:
