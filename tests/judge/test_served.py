@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -21,8 +20,6 @@ from bench.record.request_log import Reading, read_log
 from bench.record.run_folder import Run
 from bench.record.samples import CAUSES, Flag
 from bench.show.export import rows_of
-from bench.show.parts import report_document
-from bench.show.render_markdown import markdown_page
 from bench.show.served import served_screen, tier_sentence
 from tests.support.downgrading import (
     ASKED,
@@ -33,6 +30,7 @@ from tests.support.downgrading import (
 )
 from tests.support.heard import on_loop
 from tests.support.patience import STEP_S
+from tests.support.screens import whole_markdown
 from tests.support.world import plan_for, text
 
 ROWS = 300
@@ -202,7 +200,7 @@ def test_page_and_screen_say_what_was_asked_and_what_came(
     causes = Counter(truth.cause for truth in TRUTH if truth.cause)
     assert f"yours {causes['quota']} quota" in lines["causes"]
     assert f"theirs {causes['capacity']} capacity, {causes['overload']} overload" in lines["causes"]
-    page = markdown_page(replace(report_document(downgraded, records), brief=()))
+    page = whole_markdown(downgraded, records)
     for said in ("When which tier answered", "Why requests failed", "req-0", "least left of your"):
         assert said in page
 

@@ -16,7 +16,6 @@ import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,10 @@ import pytest
 from bench.cli import main
 from bench.judge.review import reviewed
 from bench.record.records.manifest import Manifest
-from bench.show.parts import report_document
-from bench.show.render_markdown import markdown_page
 from tests.support.made_runs import MakeRun
 from tests.support.markup import Seen, unseen
 from tests.support.patience import PATIENCE_S
+from tests.support.screens import whole_markdown
 
 pytestmark = pytest.mark.figures
 
@@ -258,7 +256,7 @@ def test_markup_of_a_server_is_words_on_the_page(hostile: Path) -> None:
 def test_markdown_of_a_server_is_words_in_the_report(hostile: Path) -> None:
     """No heading, link, table or raw HTML of the server's: its marks stand behind backslashes."""
     filed = (hostile / "report.md").read_text()
-    whole = markdown_page(replace(report_document(*reviewed(hostile)), brief=()))
+    whole = whole_markdown(*reviewed(hostile))
     assert "alert(4)" in whole
     for text in (filed, whole):
         assert not re.search(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -12,12 +11,10 @@ from bench.plan.contract import Contract
 from bench.record.run_folder import Run
 from bench.record.samples import Outcome
 from bench.show.last_screen import Ended, run_result
-from bench.show.parts import report_document
-from bench.show.render_markdown import markdown_page
 from bench.show.report import write_report
 from bench.show.result import MOST_LINES
 from tests.support.made_runs import Made, MakeRun, spoil_all, spoil_some
-from tests.support.screens import result_lines
+from tests.support.screens import result_lines, whole_markdown
 
 
 def judged(made: Made, contract: Contract) -> str:
@@ -33,7 +30,7 @@ def judged(made: Made, contract: Contract) -> str:
     lines = result_lines(run_result(Ended(summary=made.summary, verdicts=made.verdicts)))
     assert max(map(len, lines)) <= 100
     assert len(lines) <= MOST_LINES
-    return markdown_page(replace(report_document(run, made.records), brief=()))
+    return whole_markdown(run, made.records)
 
 
 EVERY_METRIC = Contract.model_validate(

@@ -31,7 +31,7 @@ from bench.show.places import on_screen, places_tables
 from bench.show.render_markdown import markdown_page
 from bench.show.report import write_report
 from tests.support.made_runs import lane_of, manifest_of, samples_of, schedule_of, verdicts_of
-from tests.support.screens import result_lines, table_lines
+from tests.support.screens import result_lines, table_lines, whole_markdown
 
 S, MS = 10**9, 10**6
 START_NS = 1_800_000_000 * S
@@ -146,7 +146,7 @@ def test_every_reader_is_told_what_was_left_out_and_why(tmp_path: Path) -> None:
     run, records = made(tmp_path / "r", out=("unfit",))
     paths = write_report(run, records)
     page = paths[0].read_text()
-    markdown = markdown_page(replace(report_document(run, records), brief=()))
+    markdown = whole_markdown(run, records)
     for text in (page, markdown.replace("\\", "")):
         assert (
             "node-2 is left out of the verdict: the 300 of 900 requests that were its part are set"

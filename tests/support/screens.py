@@ -1,11 +1,18 @@
-"""What a terminal shows, without its colours, and tables of cells that are text already."""
+"""What a terminal shows, without its colours, or a whole Markdown page; tables of cells that are
+text already.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from bench.judge.review import Records
+from bench.record.run_folder import Run
 from bench.show.document import Column, Node, Table
+from bench.show.parts import report_document
+from bench.show.render_markdown import markdown_page
 from bench.show.render_terminal import result_screen, screen
 from bench.show.result import Result
 from bench.show.terminal_cells import WIDTH
@@ -25,6 +32,11 @@ def text_table(
         for place, heading in enumerate(head)
     ]
     return Table(caption, columns, rows)
+
+
+def whole_markdown(run: Run, records: Records) -> str:
+    """A report as Markdown with every section, not the short one for a comment."""
+    return markdown_page(replace(report_document(run, records), brief=()))
 
 
 def result_lines(result: Result, width: int = WIDTH, *, whole: bool = False) -> list[str]:
