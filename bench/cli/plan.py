@@ -94,9 +94,10 @@ def plan(flags: PlanFlags) -> int:
     """
     from bench.errors import UserError
     from bench.judge.contract.sizing import Assumed, size_plan
+    from bench.plan.quota import excesses
     from bench.plan.schedule import compile_plan
     from bench.plan.suite import load_suite
-    from bench.show.sizing import sizing_record
+    from bench.show.sizing import excess_record, sizing_record
     from bench.units import parse_share
 
     assumed = Assumed(
@@ -127,6 +128,7 @@ def plan(flags: PlanFlags) -> int:
                 "duration_ns": max((lane.end_ns for lane in live), default=0),
             }
             | sizing_record(sizing)
+            | {"beyond_limits": [excess_record(each) for each in excesses(compiled)]}
         )
     else:
         _show(compiled, sizing, flags.suite)
@@ -134,11 +136,12 @@ def plan(flags: PlanFlags) -> int:
 
 
 def _show(plan: Plan, sizing: Sizing, name: str) -> None:
+    from bench.plan.quota import quota_said
     from bench.show.sizing import sizing_result
     from bench.show.wording import visible
 
     what = f"{visible(plan.suite.name, 40)}  {_length(plan)}"
-    print_result(sizing_result(sizing, what, name))
+    print_result(sizing_result(sizing, what, name, quota_said(plan)))
 
 
 def _length(plan: Plan) -> str:

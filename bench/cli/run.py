@@ -44,6 +44,7 @@ from bench.cli.run_flags import metrics_flags, monitored, shard_of
 from bench.cli.several import refuse_over
 from bench.cli.sizes import (
     CHOSEN_LENGTH,
+    over_quota,
     stretch_of,
     undecidable,
     with_size,
@@ -193,6 +194,7 @@ def run(flags: RunFlags) -> int:
     seed = flags.seed if flags.seed is not None else suite.seed
     plan = _planned(suite, seed, shard)
     said += undecidable(plan) if flags.size_for or not size else []
+    said += over_quota(plan)
     runs = _Runs(suite, seed, _options(flags, plan, shard), words_of(size), said, flags)
     if flags.over is not None:
         return _over(runs, flags.over)

@@ -114,6 +114,14 @@ def undecidable(plan: Plan | VirtualPlan) -> list[str]:
     return cannot_decide(size_plan(plan, Assumed()))
 
 
+def over_quota(plan: Plan | VirtualPlan) -> list[str]:
+    """What the plan asks beyond the limits of its targets; of what is computed, nothing."""
+    from bench.plan.quota import quota_said
+    from bench.plan.schedule import Plan
+
+    return quota_said(plan) if isinstance(plan, Plan) else []
+
+
 def _has_length(flags: SuiteFlags) -> bool:
     return flags.duration is not None or flags.request_count is not None
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.judge.stats.resample import ratio_limits, time_blocks
 from bench.plan.budget import MILLION, usd_of
-from bench.plan.target import Prices
+from bench.plan.prices import Prices
 from bench.record.records.manifest import LaneRecord, LegRecord
 from bench.record.run_folder import Run
 from bench.record.samples import AttemptFlag, Bool, Columns, Float, Int, Outcome, Table

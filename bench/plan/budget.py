@@ -19,8 +19,9 @@ import numpy as np
 
 from bench.api.interface import AnswerLimit
 from bench.errors import UserError
+from bench.plan.prices import Prices
 from bench.plan.schedule import Lane, Plan, Table
-from bench.plan.target import Prices, Target
+from bench.plan.target import Target
 from bench.units import show_usd
 
 MILLION = 1_000_000

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlencode, urlsplit
@@ -22,8 +21,10 @@ from bench.api.interface import Api
 from bench.api.registry import DEFAULT, MODULES, api_named, one_of
 from bench.api.tier import BY_NAME, TierAsk
 from bench.errors import UserError
+from bench.plan.limits import Limits
+from bench.plan.prices import Prices
 from bench.plan.route import Route
-from bench.userfile import DurationNs, Usd, UserModel, expand_env, find_file, load_model
+from bench.userfile import DurationNs, UserModel, expand_env, find_file, load_model
 
 #: In place of a URL: the simulated provider that tailproof starts itself.
 EMBEDDED = "embedded"
@@ -34,19 +35,6 @@ _SHOWN = ("name", "model", "tier", "region")
 KEY_SOURCES = ("api_key_env", "api_key_file", "api_key_command")
 #: What a route says for itself; everything else belongs to its legs.
 _OF_A_ROUTE = {"description", "name", "tier", "region", "timeout", "route", "legs", "stream"}
-
-
-class Prices(UserModel):
-    """USD per million tokens, with the date on which they were read."""
-
-    #: USD for a million prompt tokens
-    input_usd_per_million: Usd
-    #: USD for a million output tokens
-    output_usd_per_million: Usd
-    #: the day on which the prices were read
-    as_of: date
-    #: where they were read
-    source: str
 
 
 class Target(UserModel):
@@ -113,6 +101,8 @@ class Target(UserModel):
     unix_socket: str | None = None
     #: what its tokens cost, for budgets and comparisons
     prices: Prices | None = None
+    #: how much its provider takes of your key, to be held against a plan before it is sent
+    limits: Limits | None = None
     #: in place of an endpoint of its own: other targets, and how to choose among them
     route: Route | None = None
     #: the route's targets, loaded; not for files

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from bench.judge.contract.sizing import ClauseSize, Guess, LaneSize, Sizing, Whole
+from bench.plan.quota import Excess
 from bench.show.document import Code, Column, Node, Table, Text
 from bench.show.result import Result
 from bench.show.wording import ABSENT, count, in_usd, long_duration, per_cent, titled, usd, visible
@@ -26,9 +27,9 @@ _LANES_MOST = 6
 _LIKELY = 0.8
 
 
-def sizing_result(sizing: Sizing, what: str, name: str) -> Result:
+def sizing_result(sizing: Sizing, what: str, name: str, beyond: Sequence[str] = ()) -> Result:
     """The chances of each clause, what would decide it, then what decides them all; `what` is sent
-    by the suite or scenario `name`.
+    by the suite or scenario `name`, and goes `beyond` limits of its targets.
     """
     beside = len(sizing.lanes) > _LANES_MOST
     rows = [_Sized(lane, clause, beside) for lane in sizing.lanes for clause in lane.clauses]
@@ -51,7 +52,8 @@ def sizing_result(sizing: Sizing, what: str, name: str) -> Result:
         Text(f"{visible(lane.name, 60)}: no contract") for lane in sizing.lanes if not lane.contract
     ]
     body += [Text(said, "note") for said in _notes(sizing)]
-    return Result(lead, body, list(_foot(sizing, name)))
+    limits = [Text(visible(said, 400), "limits") for said in beyond]
+    return Result(lead, body, [*limits, *_foot(sizing, name)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +202,16 @@ def sizing_record(sizing: Sizing) -> dict[str, Any]:
         for clause, clause_record in zip(lane.clauses, lane_record["clauses"], strict=True):
             for guess, guess_record in zip(clause.guesses, clause_record["guesses"], strict=True):
                 guess_record |= {"p_inconclusive": guess.p_inconclusive, "expected": guess.expected}
+    return record
+
+
+def excess_record(excess: Excess) -> dict[str, Any]:
+    """A limit that the plan goes beyond, as JSON values: the amount within `stretch_ns`, what the
+    busiest such stretch asks, the share of the plan's rate that fits and that rate a second.
+    """
+    record: dict[str, Any] = _plain(excess)
+    limit = excess.limit
+    record["limit"] = limit._asdict() | {"amount": float(limit.amount)}
     return record
 
 

@@ -31,7 +31,8 @@ from bench.extras.cost.record import (
 from bench.judge.spend import Spend, forecast_interval
 from bench.judge.stats.resample import ratio_limits, time_blocks
 from bench.plan.budget import MILLION
-from bench.plan.target import Prices, Target, load_target
+from bench.plan.prices import Prices
+from bench.plan.target import Target, load_target
 from bench.units import parse_usd
 from bench.userfile import Share, Usd, UserModel, find_file, load_model
 

@@ -17,8 +17,8 @@ from bench.judge.compare.arms import Arm, arm_of
 from bench.judge.reached import undecided
 from bench.judge.spend import spend_of
 from bench.load.route_decisions import Begin, Expire, Finish, LegState, RouteDecisions
+from bench.plan.prices import Prices
 from bench.plan.route import Route
-from bench.plan.target import Prices
 from bench.record.records.manifest import LaneRecord, LegRecord
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Float, Int, Outcome, end_ns

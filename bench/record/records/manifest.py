@@ -17,8 +17,8 @@ from pydantic import Field
 from bench.api.registry import DEFAULT
 from bench.plan.clause import RECORDED
 from bench.plan.contract import Contract
+from bench.plan.prices import Prices
 from bench.plan.schedule import Lane
-from bench.plan.target import Prices
 from bench.record.records.calibration import CeilingShare
 from bench.record.records.events import DrillEvent, LegChange
 from bench.record.records.record import FileRecord, Json, Number, Record

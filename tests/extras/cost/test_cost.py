@@ -35,7 +35,7 @@ from bench.judge.spend import (
     forecast_interval,
     spend_of,
 )
-from bench.plan.target import Prices
+from bench.plan.prices import Prices
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import ATTEMPT_DTYPE, AttemptFlag, Columns, Outcome
 from tests.support.planted_tail import quiet
