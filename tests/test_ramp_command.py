@@ -430,8 +430,7 @@ def test_ctrl_c_keeps_what_was_found(tmp_path: Path) -> None:
         "interrupted",
         None,
     )
-    (clause,) = json.loads((out / "01/verdicts.json").read_text("utf-8"))["clauses"]
-    assert [run["verdict"] for run in record["probes"]] == [clause["verdict"]] != ["FAIL"]
+    assert [run["verdict"] for run in record["probes"]] == ["PASS"]
     assert "broken off" in said
     assert "broken off" in (out / "report.html").read_text("utf-8")
 

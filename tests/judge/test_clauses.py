@@ -17,13 +17,12 @@ from bench.judge.contract.clauses import (
     in_own_unit,
     missing_part,
     scope,
-    slow_twentieth,
     streamed_any,
     tally,
 )
 from bench.judge.contract.exclusions import classify
 from bench.judge.reached import reached
-from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
+from bench.judge.stats.stand_in import OVER_ANY_LIMIT_NS
 from bench.metrics import LATENCIES
 from bench.plan.clause import Clause
 from bench.record.facts import Facts
@@ -568,9 +567,3 @@ def test_a_cut_row_that_might_not_count_is_bad_for_nothing() -> None:
     rows = [cut(900), failed(Outcome.http_5xx), answered(5)]
     assert counted(rows, at_most(800)) == (3, 2, 0)
     assert counted(rows, at_most(800, failed="excluded")) == (2, 0, 1)
-
-
-def test_the_slowest_twentieth_is_that_of_the_rows_that_count() -> None:
-    """Of 1 ... 40 two lie above p95."""
-    assert slow_twentieth(np.arange(1, 41)).nonzero()[0].tolist() == [38, 39]
-    assert slow_twentieth(np.arange(0)).tolist() == []

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS, Tail, crossings, lowest_passing
+from bench.judge.stats.crossings import Tail, crossings, lowest_passing
 from bench.judge.stats.dependence import Judged, Trials, judge_trials
 from bench.judge.stats.scales import lay_out
+from bench.judge.stats.stand_in import OVER_ANY_LIMIT_NS, StandIn
 from bench.record.samples import Int
 
 ALPHA = 0.05
@@ -36,10 +37,9 @@ def judged(values: tuple[Int, Int], limit: int, p0: Fraction, sessions: Int | No
     """The run under one limit."""
     n = len(values[0])
     bad = values[1] > limit
-    slow = values[0] > np.partition(values[0], n - n // 20 - 1)[n - n // 20 - 1]
     unknown = (values[0] > limit) & ~bad
     return judge_trials(
-        Trials(np.arange(n) * 10**6, bad, unknown, slow, sessions, values), p0, ALPHA
+        Trials(np.arange(n) * 10**6, bad, unknown, values[0], sessions, values, limit), p0, ALPHA
     )
 
 
@@ -84,7 +84,7 @@ def test_the_lowest_limit_that_passes_does_and_none_below(n: int) -> None:
     layout, p0 = lay_out(np.arange(n) * 10**6), Fraction(1, 20)
     tail = Tail.of(layout, values, n)
     passing = [limit for limit in range(n) if tail.weight(limit, ALPHA).passes(p0, ALPHA)]
-    found = lowest_passing(tail, p0, ALPHA, 1.0)
+    found = lowest_passing(tail, p0, ALPHA, StandIn())
     assert found.value == (passing[0] if passing else None)
     assert found.count == (n - 1 - passing[0] if passing else -1)
 
@@ -98,7 +98,7 @@ def test_failures_are_passed_as_far_as_the_exact_count_goes(failures: int) -> No
     values[np.arange(failures) * 160 + 70] = OVER_ANY_LIMIT_NS
     tail = Tail.of(lay_out(np.arange(1500) * 10**6), values, 1500)
     exact = stats.binom.cdf(failures, 1500, 0.01) <= ALPHA
-    assert (lowest_passing(tail, Fraction(1, 100), ALPHA, 1.0).value is not None) == exact
+    assert (lowest_passing(tail, Fraction(1, 100), ALPHA, StandIn()).value is not None) == exact
 
 
 def test_the_tail_suffices_unless_fail_lies_deeper() -> None:
@@ -107,7 +107,11 @@ def test_the_tail_suffices_unless_fail_lies_deeper() -> None:
     """
     values = np.full(3000, 7, np.int64)
     passing, failing = crossings(
-        lay_out(np.arange(3000) * 10**6), (values, values), Fraction(1, 100), (ALPHA, ALPHA), 1.0
+        lay_out(np.arange(3000) * 10**6),
+        (values, values),
+        Fraction(1, 100),
+        (ALPHA, ALPHA),
+        StandIn(),
     )
     assert (passing.value, passing.count) == (7, 0)
     assert (failing.value, failing.count) == (7, 3000)

@@ -25,17 +25,19 @@ def trials(
     n: int, bad: Any = (), unknown: Any = (), proxy: Any = (), at_ns: Int | None = None
 ) -> Trials:
     """n rows ten ms apart, flagged at the indices named."""
-    is_bad, is_unknown, is_slow = (np.zeros(n, bool) for _ in range(3))
-    for flag, rows in ((is_bad, bad), (is_unknown, unknown), (is_slow, proxy)):
+    is_bad, is_unknown = (np.zeros(n, bool) for _ in range(2))
+    for flag, rows in ((is_bad, bad), (is_unknown, unknown)):
         flag[np.asarray(rows, int)] = True
+    took = np.ones(n, np.int64)
+    took[np.asarray(proxy, int)] = 9
     due = np.arange(n) * (SECOND // 100) if at_ns is None else at_ns
-    return Trials(due, is_bad, is_unknown, is_slow)
+    return Trials(due, is_bad, is_unknown, took)
 
 
 def of_rows(rows: Rows) -> Trials:
     """Drawn rows without unknown ones and without a stand-in."""
     none = np.zeros(len(rows.due_ns), bool)
-    return Trials(rows.due_ns, rows.over(1), none, none)
+    return Trials(rows.due_ns, rows.over(1), none, None)
 
 
 def spread(n: int, count: int) -> Any:

@@ -117,14 +117,23 @@ def drawn(rng: np.random.Generator, rows: int, spread: float) -> Counted:
     values[unknown | (rng.random(rows) < 0.004)] = np.iinfo(np.int64).max
     at_ns = np.arange(rows, dtype=np.int64) * 10 * MS
     none = np.zeros(rows, bool)
-    return Counted("r", at_ns, None, none, unknown, none, values, {}, lay_out(at_ns))
+    return Counted("r", at_ns, None, none, unknown, values, values, {}, lay_out(at_ns))
 
 
 def at_limit(run: Counted, limit_ns: int) -> Counted:
     assert run.values_ns is not None
     bad = (run.values_ns > limit_ns) & ~run.unknown
     return Counted(
-        run.run, run.at_ns, None, bad, run.unknown, run.slow, run.values_ns, {}, run.layout
+        run.run,
+        run.at_ns,
+        None,
+        bad,
+        run.unknown,
+        run.took,
+        run.values_ns,
+        {},
+        run.layout,
+        limit_ns,
     )
 
 

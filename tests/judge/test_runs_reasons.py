@@ -22,9 +22,8 @@ def runs(bad: list[int], rows: int = 200, unknown: int = 0) -> Rule:
         is_bad, is_unknown = np.zeros(rows, bool), np.zeros(rows, bool)
         is_bad[np.linspace(0, rows - 2, count, dtype=int)] = True
         is_unknown[rows - unknown :] = True
-        none = np.zeros(rows, bool)
         counted.append(
-            Counted("r", at_ns, None, is_bad, is_unknown, none, None, {}, lay_out(at_ns))
+            Counted("r", at_ns, None, is_bad, is_unknown, at_ns * 0, None, {}, lay_out(at_ns))
         )
     return Rule(counted, Fraction(1, 100), 0.05)
 

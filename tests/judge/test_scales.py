@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.judge.stats.scales import Layout, Weight, lay_out, limits, stand_in, weigh, with_stand_in
+from bench.judge.stats.scales import Layout, Weight, lay_out, limits, weigh
 from bench.judge.stats.tail import clopper_pearson
 from bench.record.samples import Int
 
@@ -118,24 +118,8 @@ def test_one_session_with_half_of_all_rows_has_no_limits() -> None:
         assert weigh(every_ms(3000, sessions), bad, 0.05).limits(0.05) == (0.0, 1.0)
 
 
-def test_the_stand_in_is_thinned_to_the_limit() -> None:
-    """A spell of 150 slow rows, the slowest twentieth of 3,000: drawn at random from among them, a
-    hundredth of all rows would be a fifth of it.
-    """
-    slow = np.zeros(3000, bool)
-    slow[600:750] = True
-    whole = weigh(every_ms(3000), np.flatnonzero(slow), 0.05).w
-    assert stand_in(every_ms(3000), slow, 0.01) == pytest.approx(1 + (whole - 1) / 5)
-    assert stand_in(every_ms(3000), slow, 0.2) == pytest.approx(whole)
-    assert stand_in(every_ms(3000), ~slow & slow, 0.01) == 1
-
-
-def test_of_few_spells_the_slowest_rows_are_asked_as_well() -> None:
-    """Two lone bad rows tell little, three do: with none expected in e^-3 = 5 % of runs. And the
-    further spell is up to twice as large the fewer were seen: by hand, of 2, 4 and 6 of ten rows.
-    """
-    far = [weigh(every_ms(900), np.arange(count) * 300, 0.05) for count in (1, 2, 3)]
-    assert [with_stand_in(each, 7).w for each in far] == [7, 7, 1]
+def test_the_fewer_spells_were_seen_the_larger_is_a_further_one() -> None:
+    """Up to twice as large: by hand, of 2, 4 and 6 of ten rows."""
     for count, times in ((2, 2 / 3), (4, 1 / 3), (6, 0)):
         bad = np.concatenate([np.arange(10) + 1500 * each for each in range(count)])
         found = weigh(every_ms(9000), bad, 0.05)
@@ -148,10 +132,9 @@ def test_of_few_spells_the_slowest_rows_are_asked_as_well() -> None:
 
 def test_what_chance_joins_is_no_spell() -> None:
     """A pair adds neither variance nor a spell: three bad rows of 800, two of them neighbours, are
-    worth three; so are the slowest rows where they come alone.
+    worth three.
     """
     assert weigh(every_ms(800), rows(100, 101, 600), 0.05) == Weight(3, 800, 3, 1, 30, 9 / 5)
-    assert stand_in(every_ms(800), np.arange(800) % 20 == 0, 0.01) == 1
 
 
 def test_of_many_bad_sessions_the_largest_has_probably_come() -> None:

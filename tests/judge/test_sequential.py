@@ -27,7 +27,7 @@ def reference(name: str) -> Any:
 def trials(n: int, bad: Any) -> Trials:
     flags = np.zeros(n, bool)
     flags[np.asarray(bad, int)] = True
-    return Trials(np.arange(n) * 1_000_000, flags, np.zeros(n, bool), np.zeros(n, bool))
+    return Trials(np.arange(n) * 1_000_000, flags, np.zeros(n, bool), None)
 
 
 @with_vectors

@@ -49,9 +49,8 @@ INVALID = replace(VALID, state="invalid", reasons=["5 of 10 due requests were ne
 def verdict(n: int, bad: int, unknown: int = 0, p0: Fraction = P0, alpha: float = 0.05) -> Decision:
     """What is decided of n rows, the bad and the unknown ones spread evenly over the time."""
     place = (np.arange(n) * 0.618033988749895 % 1).argsort().argsort()
-    none = np.zeros(n, bool)
     is_bad, is_unknown = place < bad, (place >= bad) & (place < bad + unknown)
-    judged = judge_trials(Trials(np.arange(n) * 10**7, is_bad, is_unknown, none), p0, alpha)
+    judged = judge_trials(Trials(np.arange(n) * 10**7, is_bad, is_unknown, None), p0, alpha)
     return Decision(judged.outcome, sentence(judged, at_most(800), {}, None), judged.needed)
 
 
@@ -217,7 +216,7 @@ def spells(counts: list[int], size: int = 300) -> str:
         bad[block * size + ((np.arange(count) + 0.5) * size / max(count, 1)).astype(int)] = True
     none = np.zeros(len(bad), bool)
     return sentence(
-        judge_trials(Trials(np.arange(len(bad)) * 10**7, bad, none, none), P0, 0.05),
+        judge_trials(Trials(np.arange(len(bad)) * 10**7, bad, none, None), P0, 0.05),
         at_most(800),
         {},
         None,

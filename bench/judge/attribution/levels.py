@@ -24,7 +24,7 @@ from bench.judge.attribution.association import (
 )
 from bench.judge.attribution.factors import CONTEXT, Factor
 from bench.judge.attribution.tail import Tail
-from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
+from bench.judge.stats.stand_in import OVER_ANY_LIMIT_NS
 from bench.judge.stats.tail import quantile_ci_ranks
 from bench.quantiles import P99
 from bench.record.records.attribution import LevelRecord

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bench.judge.reached import undecided
-from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
+from bench.judge.stats.stand_in import OVER_ANY_LIMIT_NS
 from bench.metrics import METRICS
 from bench.plan.clause import Clause
 from bench.quantiles import P99

@@ -16,13 +16,12 @@ import numpy as np
 
 from bench.columns import bounds_of_bundled_ns, counted_by_chunks, tokens_behind_first
 from bench.judge.contract.exclusions import Classes
-from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
+from bench.judge.stats.stand_in import OVER_ANY_LIMIT_NS
 from bench.metrics import METRICS
 from bench.plan.clause import Clause
-from bench.quantiles import P95
 from bench.record.records.manifest import LaneRecord
 from bench.record.samples import Bool, Columns, Flag, Float, Int, Outcome, Table, latency_ns
-from bench.units import S, nearest_rank
+from bench.units import S
 
 
 @dataclasses.dataclass(frozen=True)
@@ -337,15 +336,11 @@ def _slower(took: Int, tokens: Int, clause: Clause) -> Bool:
     return np.asarray(made <= least if clause.strict else made < least, bool)
 
 
-def slow_twentieth(took: Int) -> Bool:
-    """Which rows lie above their own p95: where hardly any broke the promise, how these come stands
-    for how breaches would.
-    """
-    if not len(took):
-        return np.zeros(0, bool)
-    rank = nearest_rank(len(took), P95)
-    p95 = int(np.partition(took, rank - 1)[rank - 1])
-    return np.asarray(took > min(p95, OVER_ANY_LIMIT_NS - 1), bool)
+def largest_kept_ns(clause: Clause) -> int | None:
+    """The largest value of a row that keeps the promise; None where it has no limit."""
+    if clause.at_least is not None:
+        return int(S / clause.at_least)
+    return None if clause.limit is None else clause.limit - clause.strict
 
 
 def streamed_any(columns: Columns) -> bool:

@@ -127,7 +127,8 @@ def with_health(
     if not health.client_limited or decision.verdict != "FAIL" or not timed:
         return decision
     ours_out = tally(columns, clause, classes, keep, "blameless")
-    if judge_trials(trials_of(columns, ours_out), clause.allowed_share, alpha).outcome == "FAIL":
+    without = trials_of(columns, ours_out, clause)
+    if judge_trials(without, clause.allowed_share, alpha).outcome == "FAIL":
         return Decision(
             "FAIL", decision.reason + " (with the harness's own lateness taken out as well)"
         )

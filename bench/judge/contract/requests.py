@@ -14,11 +14,11 @@ import dataclasses
 
 import numpy as np
 
-from bench.judge.contract.clauses import Tally, slow_twentieth
+from bench.judge.contract.clauses import Tally, largest_kept_ns
 from bench.judge.contract.spans import Found, Numbers
-from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
 from bench.judge.stats.dependence import Judged, Trials, judge_trials
 from bench.judge.stats.sequential import steadiness
+from bench.judge.stats.stand_in import OVER_ANY_LIMIT_NS
 from bench.metrics import METRICS
 from bench.plan.clause import Clause
 from bench.record.records.verdicts import Interval, Steadiness
@@ -35,7 +35,7 @@ def judge_requests(
     *,
     closed_loop: bool = False,
 ) -> Found:
-    trials = trials_of(columns, counts, closed_loop=closed_loop)
+    trials = trials_of(columns, counts, clause, closed_loop=closed_loop)
     judged = judge_trials(trials, clause.allowed_share, alpha, pass_alpha)
     numbers: Numbers = {
         "unit": METRICS[clause.metric].unit,
@@ -80,7 +80,9 @@ def _steadiness(
     )
 
 
-def trials_of(columns: Columns, counts: Tally, *, closed_loop: bool = False) -> Trials:
+def trials_of(
+    columns: Columns, counts: Tally, clause: Clause, *, closed_loop: bool = False
+) -> Trials:
     """The rows of a clause, as they are judged. A user of a closed loop is no session: it only asks
     again once answered, and its requests have nothing in common.
     """
@@ -100,7 +102,13 @@ def trials_of(columns: Columns, counts: Tally, *, closed_loop: bool = False) -> 
         else:
             values = took, counts.least_ns
     return Trials(
-        counts.at_ns, counts.is_bad, counts.is_unknown, slow_twentieth(took), sessions, values
+        counts.at_ns,
+        counts.is_bad,
+        counts.is_unknown,
+        took,
+        sessions,
+        values,
+        None if values is None else largest_kept_ns(clause),
     )
 
 

@@ -29,7 +29,8 @@ from bench.judge.contract.uptime import (
     minute_table,
 )
 from bench.judge.stats.dependence import LEAST_P, Judged
-from bench.judge.stats.scales import lay_out, stand_in
+from bench.judge.stats.scales import lay_out
+from bench.judge.stats.stand_in import StandIn
 from bench.judge.stats.stretches import Moments, Stretches, judge_stretches
 from bench.judge.stats.tail import outage_free_ns
 from bench.plan.clause import Clause
@@ -127,7 +128,8 @@ def further_of(units: Units, clause: Clause) -> float:
         return max(clause.assumed_outage / clause.unit_ns, 1.0)
     if units.worst.sum() > 1:
         return 1.0
-    return stand_in(lay_out(np.arange(len(units.slow))), units.slow, clause.allowed_share)
+    slowest = StandIn.among(lay_out(np.arange(len(units.slow))), units.slow)
+    return slowest.rows(clause.allowed_share)
 
 
 def units_of(columns: Columns, counts: Tally, clause: Clause, lane: LaneRecord) -> Units | None:

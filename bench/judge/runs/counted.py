@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
 from bench.judge.contract.clauses import (
     Tally,
+    largest_kept_ns,
     missing_part,
     scope,
-    slow_twentieth,
     streamed_any,
     tally,
 )
@@ -28,7 +29,8 @@ from bench.judge.left_out import facts_of
 from bench.judge.reached import came_to
 from bench.judge.runs.lost import Lost, lost_of
 from bench.judge.runs.together import Sent
-from bench.judge.stats.scales import Layout, Weight, lay_out, stand_in, weigh
+from bench.judge.stats.scales import Layout, Weight, lay_out, weigh
+from bench.judge.stats.stand_in import StandIn
 from bench.metrics import FROM_DUE
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
@@ -47,12 +49,14 @@ class Counted:
     sessions: Int | None
     bad: Bool
     unknown: Bool
-    #: rows among the run's own slowest twentieth
-    slow: Bool
+    #: by the clause's own metric; of shares, which have no values, the whole answer
+    took: Int
     #: as in `Tally`
     values_ns: Int | None
     excluded: dict[str, int]
     layout: Layout
+    #: the largest value that keeps the promise
+    limit_ns: int | None = None
 
     @property
     def n(self) -> int:
@@ -71,9 +75,14 @@ class Counted:
         """With unknown rows bad."""
         return self.weight(self.bad | self.unknown, alpha)
 
-    def spell(self, p0: Fraction) -> float:
-        """Rows of a spell that may come where few were seen, by how the slowest rows come."""
-        return stand_in(self.layout, self.slow, p0)
+    @cached_property
+    def slowest(self) -> StandIn:
+        """How the slowest rows come."""
+        return StandIn.of(self.layout, self.took)
+
+    def spell(self, p0: Fraction, limit: int | None) -> float:
+        """Rows of a spell that may come where few were seen."""
+        return self.slowest.rows(p0, limit)
 
     @property
     def one(self) -> float:
@@ -95,7 +104,7 @@ class Counted:
             sessions=sessions,
             bad=self.bad[keep],
             unknown=self.unknown[keep],
-            slow=self.slow[keep],
+            took=self.took[keep],
             values_ns=None if self.values_ns is None else self.values_ns[keep],
             layout=lay_out(at_ns, sessions),
         )
@@ -173,16 +182,17 @@ class _Lane:
         silent = classes.tier_unknown
         blameless = None
         if self.health.client_limited and clause.metric in FROM_DUE and not clause.by_time:
-            blameless = self._counted(tally(self.columns, clause, classes, keep, "blameless"))
+            ours_out = tally(self.columns, clause, classes, keep, "blameless")
+            blameless = self._counted(ours_out, clause)
         return ClauseRows(
-            self._counted(counts),
+            self._counted(counts, clause),
             lost_of(self.name, self.columns, counts, clause, self.lane) if clause.by_time else None,
             None if silent is None else silent[counts.rows],
             blameless,
             missing or served_elsewhere(self.contract, counts),
         )
 
-    def _counted(self, counts: Tally) -> Counted:
+    def _counted(self, counts: Tally, clause: Clause) -> Counted:
         sessions = self.columns.schedule["session"][counts.rows].astype(np.int64)
         known = sessions if (sessions >= 0).all() and not self.lane.closed_loop else None
         return Counted(
@@ -191,15 +201,15 @@ class _Lane:
             known,
             counts.is_bad,
             counts.is_unknown,
-            _slow(self.columns, counts),
+            _took(self.columns, counts),
             counts.values_ns,
             counts.excluded,
             lay_out(counts.at_ns, known),
+            None if counts.values_ns is None else largest_kept_ns(clause),
         )
 
 
-def _slow(columns: Columns, counts: Tally) -> Bool:
-    """By the clause's own metric; of shares, which have no values, by the whole answer."""
+def _took(columns: Columns, counts: Tally) -> Int:
     if counts.values_ns is not None:
-        return slow_twentieth(counts.values_ns)
-    return slow_twentieth(latency_ns(columns.samples[counts.rows], "e2e"))
+        return counts.values_ns
+    return latency_ns(columns.samples[counts.rows], "e2e")

@@ -25,8 +25,8 @@ from bench.judge.runs.counted import ClauseRows, Counted, RunRows, read_rows
 from bench.judge.runs.lost import Lost
 from bench.judge.runs.rule import LEAST_RUNS, Rule, reason_of
 from bench.judge.runs.together import Together, length_s
-from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
 from bench.judge.stats.sequential import holm
+from bench.judge.stats.stand_in import OVER_ANY_LIMIT_NS
 from bench.judge.stats.tail import min_n
 from bench.metrics import METRICS
 from bench.plan.clause import Clause

@@ -62,7 +62,7 @@ class Lost:
         """With what is unknown bad."""
         return self.worst.weight(alpha)
 
-    def spell(self, p0: Fraction) -> float:  # noqa: ARG002 as of requests
+    def spell(self, p0: Fraction, limit: int | None) -> float:  # noqa: ARG002 as of requests
         """Stretches of a spell that may come where few were seen."""
         return self.least
 

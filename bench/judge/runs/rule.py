@@ -24,7 +24,6 @@ import numpy as np
 
 from bench.judge.runs.counted import Counted
 from bench.judge.runs.lost import Lost
-from bench.judge.stats.crossings import OVER_ANY_LIMIT_NS
 from bench.judge.stats.scales import (
     FEW_SPELLS,
     FURTHER,
@@ -34,6 +33,7 @@ from bench.judge.stats.scales import (
     price,
     scarcity,
 )
+from bench.judge.stats.stand_in import OVER_ANY_LIMIT_NS
 from bench.record.samples import Bool, Int
 from bench.units import show_share
 
@@ -95,12 +95,12 @@ class Rule:
     @cached_property
     def at_best(self) -> Pooled:
         """With unknown rows good."""
-        return self._together([run.at_best(self.alpha) for run in self.runs])
+        return self._together([run.at_best(self.alpha) for run in self.runs], self._limit)
 
     @cached_property
     def at_worst(self) -> Pooled:
         """With unknown rows bad."""
-        return self._together([run.at_worst(self.alpha) for run in self.runs])
+        return self._together([run.at_worst(self.alpha) for run in self.runs], self._limit)
 
     @cached_property
     def least_share(self) -> float:
@@ -172,11 +172,13 @@ class Rule:
         return lower, upper
 
     def _passes_at(self, limit_ns: int) -> bool:
-        return self._passes(self._pooled(lambda run: _of(run) > limit_ns))
+        return self._passes(self._pooled(lambda run: _of(run) > limit_ns, limit_ns))
 
     def _fails_at(self, value_ns: int) -> bool:
         """Whether every limit below the value would FAIL."""
-        return self._fails(self._pooled(lambda run: (_of(run) >= value_ns) & ~run.unknown))
+        return self._fails(
+            self._pooled(lambda run: (_of(run) >= value_ns) & ~run.unknown, value_ns)
+        )
 
     def _passes(self, pooled: Pooled) -> bool:
         if len(self.runs) < LEAST_RUNS or self.least_share > self.p0:
@@ -190,19 +192,22 @@ class Rule:
     def _of_requests(self) -> list[Counted]:
         return [run for run in self.runs if isinstance(run, Counted)]
 
-    def _pooled(self, which: Which) -> Pooled:
-        return self._together([run.weight(which(run), self.alpha) for run in self._of_requests])
+    @property
+    def _limit(self) -> int | None:
+        return next((run.limit_ns for run in self._of_requests), None)
 
-    def _together(self, weights: Sequence[Weight]) -> Pooled:
+    def _pooled(self, which: Which, limit_ns: int) -> Pooled:
+        weights = [run.weight(which(run), self.alpha) for run in self._of_requests]
+        return self._together(weights, limit_ns)
+
+    def _together(self, weights: Sequence[Weight], limit: int | None) -> Pooled:
         few = sum(weight.spells for weight in weights) < FEW_SPELLS
         least = max(run.least for run in self.runs)
         one = max(run.one for run in self.runs)
-        return pool(weights, self.alpha, max(self._spell, least) if few else least, one)
+        return pool(weights, self.alpha, max(self._spell(limit), least) if few else least, one)
 
-    @cached_property
-    def _spell(self) -> float:
-        """Rows of a spell that may come where few were seen."""
-        return max(run.spell(self.p0) for run in self.runs)
+    def _spell(self, limit: int | None) -> float:
+        return max(run.spell(self.p0, limit) for run in self.runs)
 
 
 def _of(run: Counted) -> Int:

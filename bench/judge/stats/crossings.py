@@ -1,7 +1,7 @@
 """The verdict's rule inverted over the limit: the lowest limit that passes, the highest that fails.
 
-In: a value a row, where the rows lie, the share that may be above. Out: two order statistics and
-how many rows are above them. Must stay true: a limit passes exactly if it is not below the first,
+In: a value a row, where the rows lie, the share that may be above. Out: two limits and how many
+rows are above them. Must stay true: a limit passes exactly if it is not below the first,
 and fails exactly if it is below the second, so that a limit above one that passes passes too; what
 is over any limit is no bound; with rows that do not depend on each other the bounds are the exact
 ranks of the quantile.
@@ -17,13 +17,12 @@ from functools import cached_property
 
 import numpy as np
 
-from bench.judge.stats.scales import Layout, Weight, weigh, with_stand_in
+from bench.judge.stats.scales import Layout, Weight, weigh
+from bench.judge.stats.stand_in import OVER_ANY_LIMIT_NS, StandIn
 from bench.record.samples import Int
 
 #: The error of PASS, and of FAIL.
 Alphas = tuple[float, float]
-#: A value above every limit.
-OVER_ANY_LIMIT_NS = int(np.iinfo(np.int64).max)
 #: Counts are tried at distances from the allowance that grow by this, and by this once they halve.
 _NEARBY, _FAR = 1.4, 1.25
 #: How many times the allowance is sorted first: further up FAIL is rarely sought.
@@ -36,7 +35,8 @@ class Crossing:
 
     #: PASS: at most so many rows above the limit (-1: never); FAIL: at least so many (n + 1: never)
     count: int
-    #: the order statistic; None where there is none, or it is over any limit
+    #: an order statistic, or for PASS a limit between or beyond them; None where there is none, or
+    #: it is over any limit
     value: int | None
 
 
@@ -66,6 +66,11 @@ class Tail:
         """Its value; `number` counts from 1."""
         return int(self.ascending[len(self.ascending) - number])
 
+    def next_below(self, value: int) -> int:
+        """The largest value below; one less where none is known."""
+        place = int(np.searchsorted(self.ascending, value))
+        return int(self.ascending[place - 1]) if place else value - 1
+
     def count_above(self, limit: int) -> int:
         """Rows above a limit."""
         return len(self.ascending) - int(np.searchsorted(self.ascending, limit, "right"))
@@ -75,22 +80,34 @@ class Tail:
         return weigh(self.layout, self.rows[self.values > limit], alpha, spells=spells)
 
 
-def lowest_passing(tail: Tail, p0: Fraction, alpha: float, spell: float) -> Crossing:
-    """The lowest limit that the rule passes. `spell`: of a further spell, where few spells are
-    above.
-    """
+def lowest_passing(tail: Tail, p0: Fraction, alpha: float, slowest: StandIn) -> Crossing:
+    """The lowest limit that the rule passes. `slowest`: asked where few spells are above."""
 
-    def passes(count: int) -> bool:
-        weight = tail.weight(tail.largest(count + 1), alpha)
-        return with_stand_in(weight, spell).passes(p0, alpha)
+    def passes(limit: int) -> bool:
+        return slowest.beside(tail.weight(limit, alpha), p0, limit).passes(p0, alpha)
 
     allowance = min(math.floor(p0 * tail.layout.n), len(tail.rows) - 1)
     least = tail.count_above(OVER_ANY_LIMIT_NS - 1)
-    found = _first(passes, _downwards(allowance, least, tail.layout.n), allowance + 1)
-    if found is None:
+    counts = _downwards(allowance, least, tail.layout.n)
+    found = _first(lambda count: passes(tail.largest(count + 1)), counts, allowance + 1)
+    if found is not None:
+        high = tail.largest(found + 1)
+    elif least <= allowance and passes(OVER_ANY_LIMIT_NS - 1):
+        high = OVER_ANY_LIMIT_NS - 1
+    else:
         return Crossing(-1, None)
-    value = tail.largest(found + 1)
+    value = _lowest(passes, tail.next_below(high), high)
     return Crossing(tail.count_above(value), value)
+
+
+def _lowest(passes: Callable[[int], bool], low: int, high: int) -> int:
+    """The lowest limit above `low` that passes, as `high` does, where no value lies between: the
+    slowest rows come the less within reach of it the larger it is.
+    """
+    while high - low > 1 and passes(high - 1):
+        middle = (low + high) // 2
+        low, high = (low, middle) if passes(middle) else (middle, high - 1)
+    return high
 
 
 def highest_failing(tail: Tail, p0: Fraction, alpha: float) -> Crossing:
@@ -114,7 +131,7 @@ def crossings(
     values: tuple[Int, Int],
     p0: Fraction,
     alphas: Alphas,
-    spell: float,
+    slowest: StandIn,
 ) -> tuple[Crossing, Crossing]:
     """(lowest that passes, highest that fails). `values`: with unknown rows over any limit, and
     with unknown rows as low as they may be.
@@ -122,7 +139,7 @@ def crossings(
     pass_alpha, fail_alpha = alphas
     most = _AT_FIRST * (math.floor(p0 * layout.n) + 10)
     tail = Tail.of(layout, values[0], most)
-    passing = lowest_passing(tail, p0, pass_alpha, spell)
+    passing = lowest_passing(tail, p0, pass_alpha, slowest)
     if values[1] is not values[0]:
         tail = Tail.of(layout, values[1], most)
     failing = highest_failing(tail, p0, fail_alpha)

@@ -1,7 +1,7 @@
 """A promise judged on requests that may depend on each other.
 
 In: per request its due time and session, whether it broke the limit, whether that is unknown, its
-value where it has one, and whether it was among the run's own slowest twentieth. Out: PASS, FAIL or
+value where it has one, and what it took. Out: PASS, FAIL or
 INCONCLUSIVE, with the limits that decide, in counts, shares and values. Must stay true: PASS holds
 with every unknown row bad, FAIL with every unknown row good; no limit denies the verdict; there is
 no verdict without rows, or from fewer clusters than `scales` allows.
@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bench.judge.stats.binomial import first
-from bench.judge.stats.crossings import Alphas, crossings
+from bench.judge.stats.crossings import Alphas, Crossing, crossings
 from bench.judge.stats.scales import (
     FEW_SPELLS,
     FINEST,
@@ -28,11 +28,10 @@ from bench.judge.stats.scales import (
     Layout,
     Weight,
     lay_out,
-    stand_in,
     variances,
     weigh,
-    with_stand_in,
 )
+from bench.judge.stats.stand_in import StandIn
 from bench.judge.stats.tail import MAX_N, Limits
 from bench.record.samples import Bool, Int
 
@@ -68,18 +67,20 @@ class Trials:
     """The requests a clause is about, by ascending due time; arrays of one length.
 
     `bad` broke the limit for certain, `unknown` (never also bad) were cut off before that was
-    known. `proxy`: rows above the run's own p95 of the same metric; all False where there is none.
+    known. `took`: by the same metric, or the whole answer; None where nothing tells.
     """
 
     at_ns: Int
     bad: Bool
     unknown: Bool
-    proxy: Bool
+    took: Int | None
     #: None where each row is one of its own
     sessions: Int | None = None
     #: what is held against the limit, with unknown rows over any limit, and as low as they may be;
     #: None of a promise without values
     values: tuple[Int, Int] | None = None
+    #: the largest value that keeps it, where it has one
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,9 @@ class _Evidence(NamedTuple):
     #: numbers of the rows that are bad, and bad or unknown
     bad: Int
     maybe: Int
-    #: of a further spell where few were seen
-    spell: float
+    slowest: StandIn
     p0: Fraction
+    limit: int | None
 
 
 def judge_trials(
@@ -150,18 +151,20 @@ def judge_trials(
     layout = lay_out(trials.at_ns, trials.sessions)
     bad = np.flatnonzero(trials.bad)
     maybe = np.flatnonzero(trials.bad | trials.unknown) if trials.unknown.any() else bad
-    seen = _Evidence(layout, bad, maybe, stand_in(layout, trials.proxy, p0), p0)
+    slowest = StandIn() if trials.took is None else StandIn.of(layout, trials.took)
+    seen = _Evidence(layout, bad, maybe, slowest, p0, trials.limit)
     seen_worst = weigh(layout, maybe, pass_alpha)
-    best = worst = with_stand_in(seen_worst, seen.spell)
+    best = worst = slowest.beside(seen_worst, p0, trials.limit)
     if maybe is not bad or pass_alpha != alpha:
-        best = with_stand_in(weigh(layout, bad, alpha), seen.spell)
+        best = slowest.beside(weigh(layout, bad, alpha), p0, trials.limit)
     bound: tuple[int | None, int | None] = None, None
     if trials.values is None:
         passes, fails = worst.passes(p0, pass_alpha), best.fails(p0, alpha)
     else:
-        passing, failing = crossings(layout, trials.values, p0, (pass_alpha, alpha), seen.spell)
+        passing, failing = crossings(layout, trials.values, p0, (pass_alpha, alpha), slowest)
         bound = failing.value, passing.value
-        passes, fails = len(maybe) <= passing.count, len(bad) >= failing.count
+        passes = len(maybe) <= passing.count and not _short_of(trials, passing, len(maybe))
+        fails = len(bad) >= failing.count
     outcome: Outcome = "INCONCLUSIVE"
     cause: Cause
     if passes:
@@ -192,6 +195,13 @@ def judge_trials(
         min(_p_fail(seen, alpha), math.nextafter(alpha, 0)) if outcome == "FAIL" else 1.0,
         bound,
     )
+
+
+def _short_of(trials: Trials, passing: Crossing, count: int) -> bool:
+    """Whether the limit is below the lowest that passes, though no value lies between them."""
+    if trials.limit is None or passing.value is None or count < passing.count:
+        return False
+    return trials.limit < passing.value
 
 
 def _p_fail(seen: _Evidence, most: float) -> float:
@@ -236,14 +246,14 @@ def _undecided(seen: _Evidence, best: Weight, worst: Weight, alphas: Alphas) -> 
 
 def _upper(seen: _Evidence, weight: Weight, alpha: float) -> float:
     """With a stand-in that is thinned to the limit it is the smallest p0 that would pass."""
-    if weight.spells >= FEW_SPELLS or seen.spell <= 1:
+    if weight.spells >= FEW_SPELLS or seen.slowest.rows(seen.p0, seen.limit) <= 1:
         return weight.upper(alpha)
-    thinned = (seen.spell - 1) / float(seen.p0)
     low, high = -50.0, 0.0
     for _ in range(40):
         middle = (low + high) / 2
-        spell = 1 + thinned * min(math.exp(middle), float(seen.p0))
-        if with_stand_in(weight, spell).passes(math.exp(middle), alpha):
+        share = math.exp(middle)
+        spell = seen.slowest.thinned(min(share, float(seen.p0)), seen.limit)
+        if replace(weight, w=max(weight.w, spell)).passes(share, alpha):
             high = middle
         else:
             low = middle

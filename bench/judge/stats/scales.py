@@ -24,7 +24,7 @@ import numpy.typing as npt
 from bench.judge.stats.binomial import Share, beta_quantile, beta_tails, student_t_quantile
 from bench.judge.stats.groups import watched_ns
 from bench.judge.stats.tail import Limits
-from bench.record.samples import Bool, Float, Int
+from bench.record.samples import Float, Int
 
 #: A run is cut into so many equal blocks of watched time; of 30, two and three make the others.
 SCALES = (10, 15, 30)
@@ -48,8 +48,6 @@ FURTHER, ENOUGH_SPELLS = 2, 6
 FEW_SPELLS = 3
 #: So many sessions that have not come yet must be feared beside those that went bad: ln 20.
 UNSEEN_SESSIONS = 3
-#: A spell of fewer rows that only the slowest rows tell of is chance.
-STAND_IN = 1.2
 #: From so many events on, counts that are far from deciding are told by their distance.
 _MANY = 400
 
@@ -309,22 +307,9 @@ def _further_session(lost: Float | Int, one: float) -> float:
     return most + (most - min(one, most)) * min(1.0, UNSEEN_SESSIONS / struck)
 
 
-def with_stand_in(weight: Weight, spell: float) -> Weight:
-    """The weight, if a spell may be as large as the stand-in's where few were seen."""
-    few = weight.spells < FEW_SPELLS
-    return replace(weight, w=max(weight.w, spell)) if few else weight
-
-
-def stand_in(layout: Layout, slow: Bool, p0: Share) -> float:
-    """Rows of a spell, as the run's own slow rows come: thinned to the limit, as if bad rows were
-    drawn at random from among them.
-    """
-    rows = np.flatnonzero(slow)
-    if not 0 < len(rows) < layout.n:
-        return 1.0
-    spell, _ = _spell(layout, rows, None)
-    thinned = 1 + (spell - 1) * min(1.0, float(p0) * layout.n / len(rows))
-    return thinned if thinned >= STAND_IN else 1.0
+def further_spell(layout: Layout, bad: Int) -> float:
+    """Rows of a spell that may come, by how these rows do."""
+    return _spell(layout, bad, None)[0]
 
 
 # ---- limits
