@@ -3,8 +3,8 @@
 In: verdicts.json. Out: tables and remarks. Must stay true: a value stands beside the bound that the
 verdict is, its limit and how many requests it rests on; a reason that many clauses share is given
 once, whole; what a contract set aside is counted beside what would have been without it. A column
-of the verdicts is one entry of `VERDICT_COLUMNS`: page, Markdown, screen and junit.xml all draw
-that list.
+of the verdicts is one entry of `VERDICT_COLUMNS`, or a field of `ClauseVerdict` that is `Shown`:
+page, Markdown, screen and junit.xml all draw that list.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import Any, Literal
 
+from bench.record.records.record import Form, Shown
 from bench.record.records.verdicts import (
     ClauseVerdict,
     Counts,
@@ -24,7 +25,7 @@ from bench.record.records.verdicts import (
     Verdicts,
 )
 from bench.show import wording
-from bench.show.document import PAGE, Column, Table
+from bench.show.document import PAGE, Column, Kind, Table
 from bench.show.scope import passes_speak_of
 from bench.show.wording import (
     ABSENT,
@@ -41,6 +42,8 @@ from bench.show.wording import (
 WORST_FIRST = ("FAIL", "INCONCLUSIVE", "PASS")
 #: A reason longer than this stands below the table where several clauses have it.
 _SHARED_FROM = 40
+#: How each form of a recorded number is written.
+_FORMS: dict[Form, Callable[[Any], str]] = {"count": count, "number": number, "share": per_cent}
 #: Kinds of columns that hold a number of a clause.
 _NUMBERS = ("number", "count")
 
@@ -177,6 +180,22 @@ def _budgets(clause: ClauseVerdict) -> str:
     return f"{low} – {high}"
 
 
+def _recorded() -> list[Column[Judged]]:
+    """The numbers that the record itself says are columns, each where some clause has it."""
+    return [_of_field(name, said) for name, said in ClauseVerdict.shown()]
+
+
+def _of_field(name: str, said: Shown) -> Column[Judged]:
+    def cell(clause: ClauseVerdict) -> str:
+        return _FORMS[said.form](getattr(clause, name))
+
+    def has_any(rows: Sequence[Judged]) -> bool:
+        return any(getattr(clause, name) is not None for clause in _clauses_of(rows))
+
+    kind: Kind = "count" if said.form == "count" else "number"
+    return Column(said.heading, _value(cell), kind, show_if=has_any, formats=PAGE)
+
+
 #: The columns of the verdicts, in the order of the page. A screen draws those of its format, the
 #: verdict last.
 VERDICT_COLUMNS: list[Column[Judged]] = [
@@ -210,7 +229,7 @@ VERDICT_COLUMNS: list[Column[Judged]] = [
     Column(_bound_heading, _value(_short_bound), formats=("terminal",)),
     Column("bad", _value(_bad), formats=("terminal",)),
     Column("× budget", _value(_budgets), formats=("terminal",)),
-    Column("n", _value(lambda clause: count(clause.n)), "count", formats=PAGE),
+    *_recorded(),
     Column("effective n", _value(wording.worth), "count", formats=PAGE),
     Column(
         "credit, projected",

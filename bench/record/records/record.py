@@ -7,19 +7,21 @@ read it.
 
 How to use it. A record is a class below `Record`; a file of its own, or a document that a command
 prints, is one below `FileRecord`, with the newest format that this version reads and the name of
-the file. A field's name is the key
-on disk, with its unit (`_ns`, `_ms`, `_usd`); where the key is no good name, or raw JSON lies
-behind a typed property, the field has the key as `alias`. Fields stand in the order in which they
-are written. A field without a default must be given; one with a default may be missing on disk:
-files of older versions lack it, or it does not apply. The `#:` comment above a field is its
-description in the schema. Read attributes (`lane.requests`), build with the constructor, change
-with `replace`, and write `to_json()`.
+the file. A field's name is the key on disk, with its unit (`_ns`, `_ms`, `_usd`); where the key is
+no good name, or raw JSON lies behind a typed property, the field has the key as `alias`. Fields
+stand in the order in which they are written. A field without a default must be given; one with a
+default may be missing on disk: files of older versions lack it, or it does not apply. The `#:`
+comment above a field is its description in the schema; `Annotated[int, Shown("rows", "count")]`
+makes the field a column of the record's table as well, where that table asks for such. Read
+attributes (`lane.requests`), build with the constructor, change with `replace`, and write
+`to_json()`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema
 from pydantic_core import from_json
@@ -29,8 +31,18 @@ from bench.errors import RunFolderError
 
 #: A number that stays what it was, whole or not: 0 is not written as 0.0.
 Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
+#: How a recorded number is written: whole, with a fraction, as per cent.
+Form = Literal["count", "number", "share"]
 #: Raw JSON of another author: of a user's file, of an engine, of a later version.
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Beside a field's type: the number is a column of its record's table, under this heading."""
+
+    heading: str
+    form: Form
 
 
 class Record(BaseModel):
@@ -66,6 +78,16 @@ class Record(BaseModel):
         fields = type(self).model_fields
         given = {name: getattr(self, name) for name in fields if name in self.model_fields_set}
         return {**given, **(self.model_extra or {})}
+
+    @classmethod
+    def shown(cls) -> list[tuple[str, Shown]]:
+        """The fields that are columns of the record's table as they are, in their order."""
+        return [
+            (name, said)
+            for name, field in cls.model_fields.items()
+            for said in field.metadata
+            if isinstance(said, Shown)
+        ]
 
 
 class FileRecord(Record):

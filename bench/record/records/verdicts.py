@@ -7,13 +7,13 @@ one format number; only `judge` makes a verdict.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from bench.plan.kinds.kind import Kind
 from bench.plan.kinds.registry import kind_named
-from bench.record.records.record import FileRecord, Number, Record
+from bench.record.records.record import FileRecord, Number, Record, Shown
 from bench.record.records.runs import BetweenRuns, JudgedRun
 from bench.record.records.summary import Overall
 
@@ -133,7 +133,7 @@ class ClauseVerdict(Record):
     share_of_requests: Number | None = None
     confidence: Number
     #: requests, or windows or minutes of a clause by time
-    n: int
+    n: Annotated[int, Shown("n", "count")]
     #: those that broke it
     k: int
     #: those that were cut off
