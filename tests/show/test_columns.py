@@ -12,12 +12,15 @@ from typing import Any, Literal
 import pytest
 from rich.cells import cell_len
 
+from bench.record.records.verdicts import ClauseVerdict
 from bench.show.document import Column, Document, Section, Table, always, unpictured
 from bench.show.render_html import html_page
 from bench.show.render_markdown import markdown_page
 from bench.show.render_terminal import screen
 from bench.show.terminal_cells import STYLES
 from bench.show.terminal_tables import RowByRow
+from bench.show.verdicts import verdict_table
+from tests.support.made_runs import clause_of, verdicts_of
 from tests.support.screens import screen_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,3 +159,16 @@ def test_a_cell_stands_in_the_colour_of_its_verdict() -> None:
     assert coloured == {"99 %": STYLES["FAIL"], "PASS": STYLES["PASS"]}
     page = html_page(Document("r", "t", "PASS", sections=[Section("s", "S", [table])]))
     assert '<span class="v pass">' in page
+
+
+def test_a_number_of_a_verdict_says_itself_that_it_is_a_column() -> None:
+    """Each field that is `Shown` is one column of the verdicts, written in its own form."""
+    (name, said), *_ = ClauseVerdict.shown()
+    assert (name, said.form) == ("n", "count")
+    clause = clause_of("a", 1, "e2e p99 <= 1s", "e2e", n=12_000)
+    table = verdict_table(verdicts_of(["a"]).replace(clauses=[clause]))
+    assert table is not None
+    grid = table.grid("markdown")
+    assert [cell for head, cell in zip(grid.head, grid.rows[0], strict=True) if head == "n"] == [
+        "12,000"
+    ]
