@@ -271,8 +271,8 @@ def test_an_answer_that_did_not_come_is_not_met(
     wanted: dict[str, Any] = {"target": "routed", "switch_within": "1ms"}
     first, second, *others = run.lanes
     run.lanes = [
-        first.replace(expect_route=[{"target": "near", "lost_at_most": 0}]),
-        second.replace(expect_route=[wanted]),
+        first.replace(expect_route_written=[{"target": "near", "lost_at_most": 0}]),
+        second.replace(expect_route_written=[wanted]),
         *others,
     ]
     made = route_run(run)

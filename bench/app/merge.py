@@ -30,13 +30,8 @@ from bench.record.histogram import Histogram, Interval, read_hlog, write_hlog
 from bench.record.identity import named
 from bench.record.parts import Part
 from bench.record.pieces import SealedFiles, Texts
-from bench.record.records.manifest import (
-    Harness,
-    HarnessShards,
-    Manifest,
-    ShardRecord,
-    State,
-)
+from bench.record.records.harness import Harness, HarnessShards, State
+from bench.record.records.manifest import Manifest, ShardRecord
 from bench.record.records.record import Json
 from bench.record.run_folder import PLAN_FILE, RunWriter
 from bench.record.samples import (

@@ -28,7 +28,8 @@ from bench.plan.suite import Stage, Suite
 from bench.record.files import write_json
 from bench.record.histogram import write_histograms
 from bench.record.identity import plan_facts, run_id
-from bench.record.records.manifest import Harness, Manifest, State
+from bench.record.records.harness import Harness, State
+from bench.record.records.manifest import Manifest
 from bench.record.run_folder import RunWriter
 from bench.record.samples import Columns, Table, empty_samples, outcome_counts
 from bench.units import S

@@ -44,7 +44,7 @@ from bench.plan.suite import Suite
 from bench.record.gather import harness_of
 from bench.record.histogram import write_histograms
 from bench.record.identity import plan_facts, run_id
-from bench.record.records.manifest import ProcessRecord, State
+from bench.record.records.harness import ProcessRecord, State
 from bench.record.records.record import Json
 from bench.record.records.watch import WatchEvent
 from bench.record.run_folder import Run, RunWriter

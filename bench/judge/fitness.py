@@ -19,7 +19,8 @@ from bench.judge.mistakes import mistakes_of
 from bench.judge.reached import came_to
 from bench.plan.contract import Contract
 from bench.record.facts import Places, places_of
-from bench.record.records.manifest import Harness, LaneRecord, Manifest, ShardRecord, State
+from bench.record.records.harness import Harness, State
+from bench.record.records.manifest import LaneRecord, Manifest, ShardRecord
 from bench.record.records.record import Json
 from bench.record.run_folder import Run
 from bench.record.samples import Columns

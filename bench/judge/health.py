@@ -18,7 +18,7 @@ import numpy as np
 from bench.judge.mistakes import Mistake
 from bench.quantiles import P99
 from bench.record.facts import Node
-from bench.record.records.manifest import Harness, HarnessShards
+from bench.record.records.harness import Harness, HarnessShards
 from bench.record.samples import Columns, Flag, Int, Outcome, Table, latency_ns
 from bench.units import MS, nearest_rank, show_duration, show_share
 

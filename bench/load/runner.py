@@ -47,7 +47,7 @@ from bench.record.histogram import Histogram, write_histograms
 from bench.record.identity import plan_facts, run_id
 from bench.record.parts import Part
 from bench.record.pieces import Texts
-from bench.record.records.manifest import State
+from bench.record.records.harness import State
 from bench.record.records.served import LaneEvidence
 from bench.record.run_folder import RunWriter
 from bench.units import show_duration

@@ -21,7 +21,7 @@ from bench.record.histogram import Histogram
 from bench.record.parts import ALONE, Part, Share
 from bench.record.pieces import PieceFiles
 from bench.record.records.events import LegChange
-from bench.record.records.manifest import Harness, ProcessRecord
+from bench.record.records.harness import Harness, ProcessRecord
 from bench.record.records.record import Json
 from bench.record.run_folder import read_schedule
 

@@ -9,6 +9,7 @@ stand together, so a slice by session never splits one.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from bench.plan.arrivals import Span
 from bench.plan.contract import Contract
 from bench.plan.draws import Draw
 from bench.plan.drill import PlannedDrill
-from bench.plan.interleave import Turn
+from bench.plan.interleave import Compare, Turn
 from bench.plan.profile import WARMUP, Profile, bucket_names
-from bench.plan.route import first_legs
+from bench.plan.route import RouteExpect, first_legs
 from bench.plan.rows import (
     SCHEDULE_DTYPE,
     LaneRows,
@@ -33,6 +34,7 @@ from bench.plan.rows import (
 )
 from bench.plan.suite import Stage, Suite
 from bench.plan.target import Target
+from bench.userfile import UserModel
 
 __all__ = ["MAX_ROWS", "SCHEDULE_DTYPE", "Lane", "Plan", "Span", "Table", "compile_plan"]
 
@@ -58,9 +60,9 @@ class Lane:
     #: computed by the simulator
     simulated: bool = False
     #: comparisons whose baseline this lane is, their arms as names of lanes
-    compare: tuple[dict[str, Any], ...] = ()
+    compare: tuple[Compare, ...] = ()
     #: expected answers about it as a lane of a stage with routes
-    expect_route: tuple[dict[str, Any], ...] = ()
+    expect_route: tuple[RouteExpect, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The lane as the manifest keeps it. Holds no header value and no key."""
@@ -105,8 +107,8 @@ class Lane:
             "prices": target.prices.model_dump(mode="json") if target.prices else None,
             "expect": list(self.expect),
             "notes": list(self.notes),
-            "compare": list(self.compare),
-            "expect_route": list(self.expect_route),
+            "compare": _as_given(self.compare),
+            "expect_route": _as_given(self.expect_route),
             "route": (
                 target.route.model_dump(mode="json", exclude_none=True) if target.route else None
             ),
@@ -263,11 +265,7 @@ def _lane(
         for each in stage.expect
         if each.target == target.name
     )
-    expect_route = tuple(
-        each.model_dump(mode="json", exclude_defaults=True)
-        for each in stage.expect_route
-        if each.target == target.name
-    )
+    expect_route = tuple(each for each in stage.expect_route if each.target == target.name)
     return Lane(
         index=index,
         name=stage_names[position],
@@ -305,8 +303,8 @@ def _turn(stage: Stage, target: str, position: int) -> tuple[Turn | None, int]:
     return None, position
 
 
-def _compared(stage: Stage, baseline: str, names: list[str]) -> tuple[dict[str, Any], ...]:
-    """Records of the comparisons with this baseline; `names` are the lanes' names from the stage's
+def _compared(stage: Stage, baseline: str, names: list[str]) -> tuple[Compare, ...]:
+    """The comparisons with this baseline; `names` are the lanes' names from the stage's
     first target on.
     """
     name_of = dict(zip((target.name for target in stage.targets), names, strict=False))
@@ -317,11 +315,13 @@ def _compared(stage: Stage, baseline: str, names: list[str]) -> tuple[dict[str, 
                 each.model_copy(update={"arm": name_of[each.arm or table.lanes[-1]]})
                 for each in table.expect
             ]
-            named = table.model_copy(
-                update={"arms": [name_of[arm] for arm in table.lanes], "expect": expect}
-            )
-            found.append(named.model_dump(mode="json", exclude_defaults=True))
+            arms = [name_of[arm] for arm in table.lanes]
+            found.append(table.model_copy(update={"arms": arms, "expect": expect}))
     return tuple(found)
+
+
+def _as_given(tables: Sequence[UserModel]) -> list[dict[str, Any]]:
+    return [table.model_dump(mode="json", exclude_defaults=True) for table in tables]
 
 
 def _ends_with_its_count(profile: Profile) -> bool:

@@ -19,7 +19,7 @@ from bench.record.parts import APART, Part, all_evidence, rows_of_shards
 from bench.record.pieces import SealedFiles, Strings, Texts, settle, writers_in
 from bench.record.records.calibration import CeilingShare
 from bench.record.records.events import LegChange
-from bench.record.records.manifest import Harness, HarnessShards, ProcessRecord, State
+from bench.record.records.harness import Harness, HarnessShards, ProcessRecord, State
 from bench.record.records.record import Json
 from bench.record.records.served import LaneEvidence
 from bench.record.samples import (

@@ -28,14 +28,8 @@ from bench.record.pieces import (
     by_row,
 )
 from bench.record.records.events import DrillEvent, LegChange
-from bench.record.records.manifest import (
-    ClockRecord,
-    Harness,
-    Manifest,
-    PlaceRecord,
-    StartRecord,
-    State,
-)
+from bench.record.records.harness import Harness, State
+from bench.record.records.manifest import ClockRecord, Manifest, PlaceRecord, StartRecord
 from bench.record.records.served import LaneEvidence
 from bench.record.samples import (
     ATTEMPT_STRINGS,

@@ -32,7 +32,8 @@ from bench.record.files import (
 )
 from bench.record.gather import Gathered, gather_attempts, gather_pieces, parts_in
 from bench.record.pieces import PieceFiles, SegmentWriter, Texts, has_pieces, sealed_name
-from bench.record.records.manifest import LaneRecord, Manifest, Segment, SittingRecord, State
+from bench.record.records.harness import State
+from bench.record.records.manifest import LaneRecord, Manifest, Segment, SittingRecord
 from bench.record.records.record import Json, parse_record, read_json
 from bench.record.samples import ATTEMPT_DTYPE, SAMPLE_DTYPE, SCHEDULE_DTYPE, Columns, Table
 from bench.record.sittings import gaps_ns, untouched

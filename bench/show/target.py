@@ -15,7 +15,8 @@ import numpy as np
 from bench.judge.served import api_of
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, Metric
 from bench.quantiles import P50, P99, QUANTILES, by_key
-from bench.record.records.manifest import Harness, LaneRecord
+from bench.record.records.harness import Harness
+from bench.record.records.manifest import LaneRecord
 from bench.record.records.record import Json
 from bench.record.records.summary import PartSummary, Quantiles, TargetSummary
 from bench.record.run_folder import Run

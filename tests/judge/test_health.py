@@ -11,7 +11,7 @@ import pytest
 from bench.judge.contract.verdict import judge_run
 from bench.judge.fitness import fitness
 from bench.judge.health import Health, examine
-from bench.record.records.manifest import Harness
+from bench.record.records.harness import Harness
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
 from bench.units import MS, S
 from tests.support.rows_by_hand import answered, at_most, contract_of, lane_of, run_of

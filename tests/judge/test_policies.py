@@ -30,7 +30,7 @@ def lane(name: str, *legs: str, expect: Any = ()) -> LaneRecord:
         target=name,
         route=route,
         legs=[{"name": leg} for leg in legs],
-        expect_route=[
+        expect_route_written=[
             RouteExpect.model_validate({"target": name, **each}).model_dump(mode="json")
             for each in expect
         ],

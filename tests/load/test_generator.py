@@ -16,7 +16,7 @@ from bench.judge.health import examine
 from bench.judge.reached import undecided
 from bench.load.generator import STOP_DRAIN_NS
 from bench.plan.schedule import Plan
-from bench.record.records.manifest import Harness
+from bench.record.records.harness import Harness
 from bench.record.samples import Flag, Int, Outcome, latency_ns
 from bench.units import MS, S
 from tests.support.world import Played, Reply, Still, World, chunk, plan_for, play, whole

@@ -15,7 +15,8 @@ from bench.judge.health import Health
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.record.pieces import STRING_KINDS, SegmentWriter
-from bench.record.records.manifest import LaneRecord, Manifest, State
+from bench.record.records.harness import State
+from bench.record.records.manifest import LaneRecord, Manifest
 from bench.record.run_folder import Run, RunWriter
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
 

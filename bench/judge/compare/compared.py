@@ -62,7 +62,7 @@ _AGAIN = re.compile(r"#\d+$")
 
 def compare_run(run: Run) -> Comparisons | None:
     """comparisons.json, or None where the suite compares nothing."""
-    tables = [Compare.model_validate(table) for lane in run.lanes for table in lane.compare]
+    tables = [table for lane in run.lanes for table in lane.compare]
     if not tables:
         return None
     found = [_table(run, table) for table in tables]
@@ -126,7 +126,7 @@ def fee_of(terms: FeeTerms) -> Fee:
 
 def table_of(run: Run, names: Sequence[str]) -> Compare | None:
     """The suite's table that holds all these lanes as arms, if there is one."""
-    tables = (Compare.model_validate(table) for lane in run.lanes for table in lane.compare)
+    tables = (table for lane in run.lanes for table in lane.compare)
     return next((table for table in tables if set(names) <= set(table.arms)), None)
 
 

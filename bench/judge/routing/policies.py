@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from bench.judge.routing.standings import told_apart
 from bench.judge.stats.tail import verdict_counts
-from bench.plan.route import RouteExpect
 from bench.quantiles import P99
 from bench.record.records.routes import DrillRecord, LaneTail, Standing
 from bench.record.records.verdicts import Expectation
@@ -31,12 +30,8 @@ def expectations(
     """Each answer that `expect_route` tables rehearse, and whether it came."""
     found: list[Expectation] = []
     for index, lane in enumerate(run.lanes):
-        if lane.expect_route:
-            columns = run.columns.lane(index).measured()
-        else:
-            columns = None
-        for table in lane.expect_route:
-            wanted = RouteExpect.model_validate(table)
+        columns = run.columns.lane(index).measured() if lane.expect_route_written else None
+        for wanted in lane.expect_route:
             answers = _Answers(lane.name, found)
             if wanted.p99_above:
                 here = [stage.lanes for stage in stages if stage.stage == lane.stage]

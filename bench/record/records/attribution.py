@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from bench.record.records.manifest import State
+from bench.record.records.harness import State
 from bench.record.records.record import FileRecord, Number, Record
 from bench.record.records.verdicts import Interval
 

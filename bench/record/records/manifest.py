@@ -17,15 +17,15 @@ from pydantic import Field
 from bench.api.registry import DEFAULT
 from bench.plan.clause import RECORDED
 from bench.plan.contract import Contract
+from bench.plan.interleave import Compare
 from bench.plan.prices import Prices
+from bench.plan.route import RouteExpect
 from bench.plan.schedule import Lane
-from bench.record.records.calibration import CeilingShare
 from bench.record.records.events import DrillEvent, LegChange
+from bench.record.records.harness import Harness, State
 from bench.record.records.record import FileRecord, Json, Number, Record
 from bench.record.records.rehearsed import SuiteName
 from bench.record.records.served import LaneEvidence
-
-State = Literal["running", "complete", "interrupted"]
 
 
 class InputFile(Record):
@@ -114,8 +114,9 @@ class LaneRecord(_Priced):
     expect: list[dict[str, str]] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     #: comparisons that it is an arm of
-    compare: list[Json] = Field(default_factory=list)
-    expect_route: list[Json] = Field(default_factory=list)
+    compare_written: list[Json] = Field(default_factory=list, alias="compare")
+    #: what the suite expects of it as a lane of a stage with routes
+    expect_route_written: list[Json] = Field(default_factory=list, alias="expect_route")
     #: the policy of a routed lane
     route: Json | None = None
     legs: list[LegRecord] = Field(default_factory=list)
@@ -127,6 +128,16 @@ class LaneRecord(_Priced):
         """What it is judged by."""
         written = self.contract_written
         return Contract.model_validate(written, context=RECORDED) if written else None
+
+    @property
+    def compare(self) -> list[Compare]:
+        """The comparisons whose baseline it is."""
+        return [Compare.model_validate(table) for table in self.compare_written]
+
+    @property
+    def expect_route(self) -> list[RouteExpect]:
+        """What the suite expects of it as a lane of a stage with routes."""
+        return [RouteExpect.model_validate(table) for table in self.expect_route_written]
 
     @property
     def host(self) -> str:
@@ -235,69 +246,6 @@ class LeftOut(Record):
 
     node: str
     why: str
-
-
-class HarnessShards(Record):
-    """How far the shards of a merged run were one run."""
-
-    of: int
-    missing: list[int] = Field(default_factory=list)
-    ended_early: list[int] = Field(default_factory=list)
-    start_skew_ms: Number = 0.0
-    #: of the shortest phase
-    start_skew_share: Number = 0.0
-
-
-class GatewayRecord(Record):
-    """Did the simulated provider write when it meant to?"""
-
-    kept_up: bool
-    timing_error_ms: Json = Field(default_factory=dict)
-
-
-class ProcessRecord(Record):
-    """What one process did, or of several the worst of each number."""
-
-    alarm: str | None = None
-    loop_stalls: int | None = None
-    loop_stall_max_ms: Number = 0.0
-    gc_pause_max_ms: Number | None = None
-    gc_pause_total_ms: Number | None = None
-    elapsed_s: Number | None = None
-    #: of one core
-    cpu_share: Number | None = None
-    #: the wall clock's largest step
-    clock_step_ms: Number = 0.0
-    #: how long the machine slept
-    suspended_ms: Number = 0.0
-    #: caps and stop rules
-    guard: Json | None = None
-    loop: str | None = None
-    #: by lane
-    senders: dict[str, Json] = Field(default_factory=dict)
-
-
-class Harness(ProcessRecord):
-    """What the processes of a run did."""
-
-    state: State | None = None
-    workers: int | None = None
-    #: numbers of those that died
-    dead_workers: list[int] = Field(default_factory=list)
-    #: the plan's busiest second against the ceiling that was measured
-    calibration: CeilingShare | None = None
-    by_worker: list[ProcessRecord] = Field(default_factory=list)
-    #: rows that the simulator computed a second
-    simulated_rps: int | None = None
-    #: by scenario, of a run on the simulator
-    gateway: dict[str, GatewayRecord] = Field(default_factory=dict)
-    #: of a merged run
-    shards: HarnessShards | None = None
-
-    @property
-    def processes(self) -> list[ProcessRecord]:
-        """Each process of its own; of a run that does not tell them apart, all as one."""
-        return [*self.by_worker] or [self]
 
 
 class Manifest(FileRecord):

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from bench.record.records.manifest import State
+from bench.record.records.harness import State
 from bench.record.records.record import FileRecord, Number, Record
 from bench.record.records.verdicts import Interval
 

@@ -13,7 +13,7 @@ from pydantic import Field, create_model
 
 from bench.api.cause import Cause
 from bench.metrics import HEADLINES, in_summary
-from bench.record.records.manifest import State
+from bench.record.records.harness import State
 from bench.record.records.record import FileRecord, Json, Number, Record
 from bench.record.records.served import EvidenceRow, Headroom, Tiers
 from bench.record.records.shape import Curve, Slices
