@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import RunFolderError, UserError
-from bench.record.digests import WHOLE_TABLE, listed
+from bench.record.digests import WHOLE_TABLE, listed, was_edited
 from bench.record.facts import kept_evidence
 from bench.record.files import refuse_ways_out
 from bench.record.parts import Kind, Part
 from bench.record.pieces import SealedFiles
-from bench.record.run_folder import Run, read_manifest, under_way, was_edited
+from bench.record.run_folder import Run, read_manifest, under_way
 from bench.userfile import file_digest
 
 #: What a merged manifest takes over from its shards, which have it in common.

@@ -193,8 +193,8 @@ def _folders(words: Sequence[str]) -> Iterator[Path]:
 
 
 def _differs(folder: Path) -> str | None:
-    from bench.record.digests import listed, sealed
-    from bench.record.run_folder import read_manifest, was_edited
+    from bench.record.digests import listed, sealed, was_edited
+    from bench.record.run_folder import read_manifest
     from bench.userfile import file_digest
 
     try:

@@ -17,11 +17,11 @@ from typing import Any
 from bench import __version__
 from bench.errors import RunFolderError, TailproofError
 from bench.judge.review import review
-from bench.record.digests import is_list, listed, sealed
+from bench.record.digests import is_list, listed, sealed, was_edited
 from bench.record.files import refuse_ways_out
 from bench.record.records.manifest import Manifest
 from bench.record.records.record import Json
-from bench.record.run_folder import Run, read_manifest, was_edited
+from bench.record.run_folder import Run, read_manifest
 from bench.record.signature import SIGNATURE, is_signed_by
 from bench.userfile import builtin_root, file_digest
 

@@ -23,13 +23,14 @@ from bench.load.guard import Caps
 from bench.load.spending import Spending
 from bench.load.work import Work
 from bench.plan.schedule import Lane, Plan
+from bench.record.digests import was_edited
 from bench.record.gather import Gathered
 from bench.record.histogram import Histogram, read_hlog
 from bench.record.identity import inputs
 from bench.record.parts import ALONE, Part, Share
 from bench.record.pieces import settle
 from bench.record.records.manifest import Manifest, SittingRecord, lane_record
-from bench.record.run_folder import LaterSitting, Run, RunWriter, was_edited
+from bench.record.run_folder import LaterSitting, Run, RunWriter
 from bench.record.samples import Outcome
 from bench.record.sittings import (
     LOST_TURN,

@@ -19,6 +19,7 @@ from typing import Any
 from bench.errors import RunFolderError
 from bench.record.files import unwritable
 from bench.record.records.manifest import Manifest
+from bench.record.records.record import read_json
 
 #: Key of the manifest's digest of itself.
 OWN = "manifest_sha256"
@@ -42,6 +43,17 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
     # Through JSON first: keys that are numbers become text there, and sort in another order.
     plain = json.loads(json.dumps({key: value for key, value in manifest.items() if key != OWN}))
     return sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())
+
+
+def was_edited(folder: Path) -> bool | None:
+    """Whether run.json is not what its own digest says; None where it has none.
+
+    Raises RunFolderError.
+    """
+    content = read_json(folder / Manifest.FILE)
+    if OWN not in content:
+        return None
+    return bool(content[OWN] != manifest_digest(content))
 
 
 def note_sealed(

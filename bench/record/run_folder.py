@@ -51,17 +51,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / Manifest.FILE, {**content, OWN: manifest_digest(content)})
 
 
-def was_edited(folder: Path) -> bool | None:
-    """Whether run.json is not what its own digest says; None where it has none.
-
-    Raises RunFolderError.
-    """
-    content = read_json(folder / Manifest.FILE)
-    if OWN not in content:
-        return None
-    return bool(content[OWN] != manifest_digest(content))
-
-
 class RunWriter:
     """The one writer of a run's folder while the run lasts."""
 

@@ -43,12 +43,13 @@ from bench.load.options import RunOptions, kept_plan, plan_file
 from bench.load.shard import Place, Shard, Start
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Plan
+from bench.record.digests import was_edited
 from bench.record.facts import places_among
 from bench.record.files import npy_bytes, table_digest, write_atomically, write_json
 from bench.record.identity import inputs, plan_facts, run_id
 from bench.record.parts import Part
 from bench.record.records.manifest import ClusterRecord, SeatRecord
-from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way, was_edited
+from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way
 from bench.units import S, show_duration
 
 Record = dict[str, Any]
