@@ -122,7 +122,7 @@ def _arm(name: str, made: Rows, times: float) -> Arm:
         found.phase,
         found.bucket,
         found.undecided,
-        found.facts | {"limit_ns": None},
+        found.facts.replace(limit_ns=None),
         session=made.session,
     )
 

@@ -303,12 +303,12 @@ def test_by_force_phases_meet_by_name() -> None:
     """
     standard, pro = pair(4, 5_000)
     pro = dataclasses.replace(
-        pro, facts=pro.facts | {"phases": ["burst", "ramp"], "buckets": ["all"]}
+        pro, facts=pro.facts.replace(phases=["burst", "ramp"], buckets=["all"])
     )
     later = dataclasses.replace(
         pro, phase=1 - pro.phase
     )  # its rows of `burst` are at 0 now, as its own list has it
-    named = pro.facts | {"phases": ["burst", "quiet"]}
+    named = pro.facts.replace(phases=["burst", "quiet"])
     assert compare_arms(standard, pro, ASKED).by_phase == {}
     found = compare_arms(standard, dataclasses.replace(later, facts=named), ASKED).by_phase
     assert found == compare_arms(*pair(4, 5_000), ASKED).by_phase
@@ -390,7 +390,7 @@ def test_a_harness_that_was_the_limit_finds_nothing() -> None:
     """
     standard, pro = pair(5, 3_000, ratio=0.5)
     record = compare_arms(
-        standard, dataclasses.replace(pro, facts=pro.facts | {"unfit": "sent late"}), ASKED
+        standard, dataclasses.replace(pro, facts=pro.facts.replace(unfit="sent late")), ASKED
     )
     assert record.outcomes == record.regression.outcomes == ["INCONCLUSIVE"]
     assert record.reason == "the harness was not valid: sent late"
@@ -405,7 +405,7 @@ def priced(
 ) -> Comparison:
     standard, pro = pair(7, 5_000, ratio=ratio, sigma=0.6)
     arms = [
-        dataclasses.replace(each, facts=each.facts | {"usd_per_request": usd, **more})
+        dataclasses.replace(each, facts=each.facts.replace(usd_per_request=usd, **more))
         for each, usd in ((standard, first), (pro, second))
     ]
     return compare_arms(arms[0], arms[1], ASKED)
@@ -499,7 +499,7 @@ def test_an_arm_is_a_lane_without_warm_up_and_without_what_was_cut_off(tmp_path:
     assert (made.values / MS).tolist() == [100, math.inf, 300]
     assert (made.at_ns / MS).tolist() == [1100, 2300, 2500]
     assert (made.phase.tolist(), made.bucket.tolist(), made.undecided) == ([1, 2, 2], [0, 0, 1], 1)
-    assert made.facts["limit_ns"] == 900 * MS
+    assert made.facts.limit_ns == 900 * MS
     assert made.spans("burst") == [(2000 * MS, 4000 * MS)]
 
 

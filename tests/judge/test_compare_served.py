@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def bought(dear: Arm, half: Any, slower: float = 1.0, **more: Any) -> Arm:
         dear,
         values=np.where(half, dear.values * slower, dear.values),
         tier=np.where(half, ELSEWHERE, AS_ASKED),
-        facts={**dear.facts, "asked": "priority", "elsewhere_tokens": [0, 0], **more},
+        facts=dear.facts.replace(**{"asked": "priority", "elsewhere_tokens": (0, 0), **more}),
     )
 
 
@@ -56,10 +55,10 @@ def every_second(arm: Arm) -> Any:
 def compared() -> Comparison:
     """Priority is twice as fast, and half of it is served as standard; prices are 3 : 1."""
     cheap, dear = pair(1, 2400, ratio=0.5)
-    tokens, dearly, cheaply = [2_000_000, 500_000], [3.0, 12.0], [1.0, 4.0]
+    tokens, dearly, cheaply = (2_000_000, 500_000), (3.0, 12.0), (1.0, 4.0)
     more = {"elsewhere_tokens": tokens, "usd_per_million": dearly}
     dear = bought(dear, every_second(dear), 2.0, **more)
-    cheap = dataclasses.replace(cheap, facts={**cheap.facts, "usd_per_million": cheaply})
+    cheap = dataclasses.replace(cheap, facts=cheap.facts.replace(usd_per_million=cheaply))
     return with_served(compare_arms(cheap, dear, ASKED), cheap, dear, ASKED)
 
 
@@ -140,9 +139,9 @@ def test_an_arm_knows_what_served_each_row_and_keeps_it_as_a_baseline(tmp_path: 
     found = arm_of(run, 0, "e2e")
     assert found.tier is not None
     assert found.tier.tolist() == [AS_ASKED, ELSEWHERE, ELSEWHERE, UNNAMED, UNNAMED, FAILED]
-    assert found.facts["asked"] == "fast"
-    assert found.facts["elsewhere_tokens"] == [20, 6]
-    assert found.facts["usd_per_million"] == [float(Decimal(2)), float(Decimal(8))]
+    assert found.facts.asked == "fast"
+    assert found.facts.elsewhere_tokens == (20, 6)
+    assert found.facts.usd_per_million == (2.0, 8.0)
     save_baseline(found, tmp_path / "kept.json")
     kept = load_baseline(tmp_path / "kept.json").tier
     assert kept is not None

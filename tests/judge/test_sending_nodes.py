@@ -500,7 +500,7 @@ def test_comparisons_and_a_census_of_the_run_leave_the_same_rows_aside(tmp_path:
     assert len(arm_of(run, 0, "e2e")) == 300
     run = without(run, decide(run, ["node-2"]))
     arm = arm_of(run, 0, "e2e")
-    assert (len(arm), set(arm.values.tolist()), arm.facts["left_out"]) == (
+    assert (len(arm), set(arm.values.tolist()), arm.facts.left_out) == (
         200,
         {100 * MS},
         ["node-2"],

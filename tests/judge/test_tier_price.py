@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -17,13 +15,22 @@ from bench.record.records.comparisons import (
     PriceRecord,
     RatioRecord,
 )
+from tests.support.made_arms import facts
 
 
 def arm(name: str, usd_per_request: float | None) -> Arm:
     """An arm of which nothing but its price is asked."""
-    facts: dict[str, Any] = {"usd_per_request": usd_per_request, "breach_usd": None}
     nothing = np.zeros(0, np.int64)
-    return Arm(name, "e2e", nothing, nothing.astype(float), nothing, nothing, 0, facts)
+    return Arm(
+        name,
+        "e2e",
+        nothing,
+        nothing.astype(float),
+        nothing,
+        nothing,
+        0,
+        facts(usd_per_request=usd_per_request),
+    )
 
 
 def part(headline: str, avoided: tuple[float, float, float] | None = None) -> PartComparison:

@@ -13,7 +13,7 @@ import pytest
 from bench.judge.compare.arms import Arm
 from bench.judge.compare.compare import Question, compare_arms
 from bench.judge.compare.tier_price import Fee
-from bench.record.records.comparisons import Comparison, RatioRecord
+from bench.record.records.comparisons import ArmFacts, Comparison, RatioRecord
 from bench.show.compared_screen import compared_result
 from bench.show.document import Document, Drawer, Figure, Pairs, Section, Table, Text
 from bench.show.graphics.ratio import RatioRow, RatioScale
@@ -29,23 +29,23 @@ S, MS = 10**9, 10**6
 def made(ratio: float = 0.5, rows: int = 2_000, name: str = "pro", **question: Any) -> Comparison:
     """The record of two arms of lognormal answers, due evenly over 400 s in two phases."""
     rng = np.random.default_rng(1)
-    facts = {
-        "run": "r",
-        "machine": {},
-        "clock": "k",
-        "simulated": False,
-        "profile": "p",
-        "closed_loop": False,
-        "began_ns": 0,
-        "ended_ns": 400 * S,
-        "phases": ["quiet", "burst"],
-        "buckets": ["≤1K"],
-        "limit_ns": None,
-        "unfit": None,
-        "breach_usd": None,
-        "spans": [["quiet", 0, 200 * S], ["burst", 200 * S, 400 * S]],
-        "usd_per_request": 0.001,
-    }
+    facts = ArmFacts(
+        run="r",
+        machine={},
+        clock="k",
+        simulated=False,
+        profile="p",
+        closed_loop=False,
+        began_ns=0,
+        ended_ns=400 * S,
+        phases=["quiet", "burst"],
+        buckets=["≤1K"],
+        limit_ns=None,
+        unfit=None,
+        breach_usd=None,
+        spans=[["quiet", 0, 200 * S], ["burst", 200 * S, 400 * S]],
+        usd_per_request=0.001,
+    )
     at_ns = np.arange(rows) * (400 * S // rows)
     phase, bucket = (at_ns >= 200 * S).astype(np.int64), np.zeros(rows, np.int64)
     arms = [
@@ -57,7 +57,7 @@ def made(ratio: float = 0.5, rows: int = 2_000, name: str = "pro", **question: A
             phase,
             bucket,
             0,
-            facts | {"usd_per_request": usd},
+            facts.replace(usd_per_request=usd),
         )
         for label, times, usd in (("standard", 1.0, 0.001), (name, ratio, 0.003))
     ]

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from bench.judge.compare.arms import Arm
+from bench.record.records.comparisons import ArmFacts
 
 S, MS = 10**9, 10**6
 RUN_S = 1200
 
 
-def facts(**more: Any) -> dict[str, Any]:
+def facts(**more: Any) -> ArmFacts:
     """What arms of one run have in common."""
-    same = {
+    same: dict[str, Any] = {
         "run": "r",
         "machine": {"cpu": "c"},
         "clock": "k",
@@ -35,7 +36,7 @@ def facts(**more: Any) -> dict[str, Any]:
         "breach_usd": None,
         "usd_per_request": None,
     }
-    return same | more
+    return ArmFacts(**{**same, **more})
 
 
 def arm(name: str, at_s: Any, latency_ms: Any, **more: Any) -> Arm:

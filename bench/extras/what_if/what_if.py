@@ -266,8 +266,8 @@ def what_if(
         format=WhatIf.FORMAT,
         default=default.arm.name,
         fallback=fallback.arm.name,
-        runs=list(dict.fromkeys(calls.arm.facts["run"] for calls in every)),
-        simulated=any(calls.arm.facts["simulated"] for calls in (default, fallback)),
+        runs=list(dict.fromkeys(calls.arm.facts.run for calls in every)),
+        simulated=any(calls.arm.facts.simulated for calls in (default, fallback)),
         rows=RowCounts(default=len(default), fallback=len(fallback)),
         confidence=CONFIDENCE,
         blocks=met.cells.blocks,
@@ -319,9 +319,9 @@ def _refuse(calls: Calls) -> None:
     where = calls.where[0]
     if calls.routed:
         raise UserError(f"{name} is a route", where=where, remedy="name the models behind it")
-    if calls.arm.facts["unfit"] is not None:
+    if calls.arm.facts.unfit is not None:
         raise UserError(
-            f"the harness was not valid: {calls.arm.facts['unfit']}",
+            f"the harness was not valid: {calls.arm.facts.unfit}",
             where=where,
             remedy="measure again",
         )
@@ -348,7 +348,7 @@ def _warnings(default: Calls, fallback: Calls, met: Meeting) -> Iterator[str]:
                 f"{calls.arm.undecided:,} rows of {calls.arm.name} were cut off by the end of the"
                 " run and left out"
             )
-        if calls.arm.facts["closed_loop"]:
+        if calls.arm.facts.closed_loop:
             yield f"{calls.arm.name} was asked in a closed loop: it met less load the slower it was"
     if not met.paired:
         yield (

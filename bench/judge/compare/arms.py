@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from bench.judge.spend import spend_of
 from bench.judge.stats.groups import sessions_of, worth_of
 from bench.judge.summary import token_cost
 from bench.record.files import write_atomically
+from bench.record.records.comparisons import ArmFacts
 from bench.record.records.manifest import LaneRecord
 from bench.record.run_folder import Run
 from bench.record.samples import Bool, Columns, Float, Int, latency_ns
@@ -48,14 +48,13 @@ class Arm:
     at_ns: Int
     #: response latency in ns, np.inf for a failure
     values: Float
-    #: index into facts["phases"]
+    #: index into facts.phases
     phase: Int
-    #: index into facts["buckets"]
+    #: index into facts.buckets
     bucket: Int
     #: rows left out, because the run ended before they did
     undecided: int
-    #: run, machine, clock, profile digest, spans, limit, price: plain JSON
-    facts: dict[str, Any]
+    facts: ArmFacts
     #: one of the four above a row; None where no tier was asked for, or no answer names one
     tier: Int | None = None
     #: the session of each row; None where each row is one of its own
@@ -85,7 +84,7 @@ class Arm:
         """Measured stretches of the lane's clock, (start, end) in ns; those of one phase where it
         is named.
         """
-        return [(start, end) for name, start, end in self.facts["spans"] if phase in (None, name)]
+        return [(start, end) for name, start, end in self.facts.spans if phase in (None, name)]
 
 
 def arm_of(run: Run, index: int, metric: str) -> Arm:
@@ -104,13 +103,14 @@ def arm_of(run: Run, index: int, metric: str) -> Arm:
         phase=rows.schedule["phase"].astype(np.int64),
         bucket=rows.schedule["bucket"].astype(np.int64),
         undecided=int(open_ended.sum()),
-        facts=_facts(run, lane, metric)
-        | {
-            "usd_per_request": _usd_of_route(run, index)
+        facts=_facts(run, lane, metric).replace(
+            usd_per_request=_usd_of_route(run, index)
             if lane.legs
-            else _usd_per_request(rows, lane)
-        }
-        | _elsewhere(rows, lane, tier),
+            else _usd_per_request(rows, lane),
+            asked=lane.tier or None,
+            elsewhere_tokens=_tokens_elsewhere(rows, tier),
+            usd_per_million=_usd_per_million(lane),
+        ),
         tier=tier,
         session=sessions_of(rows, closed_loop=lane.closed_loop),
     )
@@ -129,25 +129,23 @@ def _served_by(run: Run, lane: LaneRecord, rows: Columns) -> Int | None:
     return np.where(rows.ok, kind, FAILED)
 
 
-def _elsewhere(rows: Columns, lane: LaneRecord, tier: Int | None) -> dict[str, Any]:
-    """The tier that was asked for, the lane's prices, and the tokens that another tier served."""
+def _tokens_elsewhere(rows: Columns, tier: Int | None) -> tuple[int, int]:
+    """Prompt and output tokens that another tier served than was asked for."""
     if tier is None:
-        tokens = [0, 0]
-    else:
-        samples = rows.samples[tier == ELSEWHERE]
-        columns = (samples[f"{kind}_tokens"].astype(np.int64) for kind in ("prompt", "output"))
-        tokens = [int(column[column >= 0].sum()) for column in columns]
+        return 0, 0
+    samples = rows.samples[tier == ELSEWHERE]
+    prompt, output = (samples[f"{kind}_tokens"].astype(np.int64) for kind in ("prompt", "output"))
+    return int(prompt[prompt >= 0].sum()), int(output[output >= 0].sum())
+
+
+def _usd_per_million(lane: LaneRecord) -> tuple[float, float] | None:
     prices = lane.prices
-    return {
-        "asked": lane.tier or None,
-        "elsewhere_tokens": tokens,
-        "usd_per_million": None
-        if prices is None
-        else [float(prices.input_usd_per_million), float(prices.output_usd_per_million)],
-    }
+    if prices is None:
+        return None
+    return float(prices.input_usd_per_million), float(prices.output_usd_per_million)
 
 
-def _facts(run: Run, lane: LaneRecord, metric: str) -> dict[str, Any]:
+def _facts(run: Run, lane: LaneRecord, metric: str) -> ArmFacts:
     profile = {
         key: value for key, value in lane.profile.items() if key not in ("name", "description")
     }
@@ -163,26 +161,26 @@ def _facts(run: Run, lane: LaneRecord, metric: str) -> dict[str, Any]:
     ]
     breach = contract.breach_cost_usd if contract else None
     health = fitness(run)
-    return {
-        "run": run.manifest.run,
-        "machine": run.manifest.machine,
-        "clock": run.manifest.clock.get("source"),
-        "simulated": lane.simulated,
-        "profile": hashlib.sha256(json.dumps(profile, sort_keys=True).encode()).hexdigest(),
-        "closed_loop": lane.closed_loop,
-        "began_ns": started + lane.start_ns,
-        "ended_ns": started + lane.end_ns,
-        "phases": lane.phases,
-        "buckets": lane.buckets,
-        "spans": [
-            [span.phase, span.start_ns - lane.start_ns, span.end_ns - lane.start_ns]
+    return ArmFacts(
+        run=run.manifest.run,
+        machine=run.manifest.machine,
+        clock=run.manifest.clock.get("source"),
+        simulated=lane.simulated,
+        profile=hashlib.sha256(json.dumps(profile, sort_keys=True).encode()).hexdigest(),
+        closed_loop=lane.closed_loop,
+        began_ns=started + lane.start_ns,
+        ended_ns=started + lane.end_ns,
+        phases=lane.phases,
+        buckets=lane.buckets,
+        spans=[
+            (span.phase, span.start_ns - lane.start_ns, span.end_ns - lane.start_ns)
             for span in lane.measured_spans
         ],
-        "unfit": health.reasons[0] if health.state == "invalid" else None,
-        "limit_ns": limits[0] if limits else None,
-        "breach_usd": None if breach is None else float(breach),
-        "left_out": run.manifest.left_out_nodes,
-    }
+        unfit=health.reasons[0] if health.state == "invalid" else None,
+        limit_ns=limits[0] if limits else None,
+        breach_usd=None if breach is None else float(breach),
+        left_out=run.manifest.left_out_nodes,
+    )
 
 
 def _usd_per_request(rows: Columns, lane: LaneRecord) -> float | None:
@@ -215,18 +213,18 @@ def differences(baseline: Arm, other: Arm) -> list[str]:
     first = baseline.facts
     second = other.facts
     said = []
-    if first["profile"] != second["profile"]:
+    if first.profile != second.profile:
         said.append("the load profiles differ")
     changed = [
         key
-        for key in sorted({*first["machine"], *second["machine"]})
-        if first["machine"].get(key) != second["machine"].get(key)
+        for key in sorted({*first.machine, *second.machine})
+        if first.machine.get(key) != second.machine.get(key)
     ]
     if changed:
         said.append(f"the machines differ ({', '.join(changed)})")
-    if first["clock"] != second["clock"]:
-        said.append(f"the clock sources differ ({first['clock']}, {second['clock']})")
-    if first["simulated"] != second["simulated"]:
+    if first.clock != second.clock:
+        said.append(f"the clock sources differ ({first.clock}, {second.clock})")
+    if first.simulated != second.simulated:
         said.append("one of them is simulated")
     return said
 
@@ -235,7 +233,7 @@ def one_after_the_other(baseline: Arm, other: Arm) -> bool:
     """True where the two were never measured at the same time."""
     first = baseline.facts
     second = other.facts
-    return bool(first["ended_ns"] <= second["began_ns"] or second["ended_ns"] <= first["began_ns"])
+    return bool(first.ended_ns <= second.began_ns or second.ended_ns <= first.began_ns)
 
 
 def save_baseline(arm: Arm, path: Path) -> None:
@@ -255,7 +253,7 @@ def save_baseline(arm: Arm, path: Path) -> None:
         "name": arm.name,
         "metric": arm.metric,
         "undecided": arm.undecided,
-        "facts": arm.facts,
+        "facts": arm.facts.to_json(),
         "rows": {key: column.tolist() for key, column in rows.items()},
     }
     write_atomically(
@@ -288,7 +286,7 @@ def load_baseline(path: Path) -> Arm:
             rows["phase"],
             rows["bucket"],
             record["undecided"],
-            record["facts"],
+            ArmFacts.model_validate(record["facts"]),
             rows.get("tier"),
             rows.get("session"),
         )

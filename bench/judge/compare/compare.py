@@ -17,7 +17,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -97,11 +97,11 @@ def fields_of(record: Record) -> dict[str, Any]:
 def _about(arm: Arm) -> ArmRecord:
     return ArmRecord(
         name=arm.name,
-        run=arm.facts["run"],
+        run=arm.facts.run,
         n=len(arm),
         failed=int(np.isinf(arm.values).sum()),
         undecided=arm.undecided,
-        usd_per_request=arm.facts["usd_per_request"],
+        usd_per_request=arm.facts.usd_per_request,
     )
 
 
@@ -113,14 +113,14 @@ def _warnings(baseline: Arm, other: Arm) -> list[str]:
             "measured one after the other: a drift between the two looks like a difference; "
             "interleave the arms in one run to tell them apart"
         )
-    if baseline.facts["closed_loop"] or other.facts["closed_loop"]:
+    if baseline.facts.closed_loop or other.facts.closed_loop:
         said.append(
             "a closed loop asks a slower server less often: the arms did not meet the same load"
         )
     said += [
         f"{arm.name}: without the requests that {' and '.join(gone)} sent"
         for arm in (baseline, other)
-        if (gone := arm.facts.get("left_out"))
+        if (gone := arm.facts.left_out)
     ]
     return said
 
@@ -134,18 +134,17 @@ def _parts(
     baseline: Arm,
     other: Arm,
     question: Question,
-    kind: str,
+    kind: Literal["phase", "bucket"],
 ) -> dict[str, PartComparison]:
     """The comparison within each phase or bucket, by name, that both arms have rows in; none where
     there is only one.
     """
-    listed = "phases" if kind == "phase" else "buckets"
     parts = {}
-    for name in baseline.facts[listed]:
-        if name not in other.facts[listed]:
+    for name in baseline.facts.named(kind):
+        if name not in other.facts.named(kind):
             continue  # two load profiles, compared by force
         first, second = (
-            arm.where(getattr(arm, kind) == arm.facts[listed].index(name))
+            arm.where(getattr(arm, kind) == arm.facts.named(kind).index(name))
             for arm in (baseline, other)
         )
         phase = name if kind == "phase" else None
@@ -179,7 +178,7 @@ def part_of(
     if limit is not None:
         over = exceedance(baseline.values, other.values, limit, sampled, ALPHA / 2, question.seed)
     number = sampled[0].number if sampled else 0
-    unfit = baseline.facts["unfit"] or other.facts["unfit"]
+    unfit = baseline.facts.unfit or other.facts.unfit
     if unfit:
         blamed = undecided(f"the harness was not valid: {unfit}")
         return _part(number, ratios, over, blamed, blamed), sampled

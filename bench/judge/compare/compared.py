@@ -113,7 +113,7 @@ def question_of(
         margin=table.margin,
         seed=seed_of(run),
         design=table.order,
-        limit_ns=baseline.facts["limit_ns"],
+        limit_ns=baseline.facts.limit_ns,
         unit_ns=turn.unit_ns if table.order == "abba" else None,
         fee=fee_of(table) if last else NO_FEE,
     )
@@ -256,7 +256,7 @@ def compare_pair(
         )
     asked = Question(
         design="one after the other" if one_after_the_other(first, second) else "side by side",
-        limit_ns=first.facts["limit_ns"],
+        limit_ns=first.facts.limit_ns,
     )
     table = None
     if runs and runs[0].folder.resolve() == runs[1].folder.resolve():
@@ -323,7 +323,7 @@ def _served(arm: Arm, counterpart: Arm) -> ServedArm | None:
         return None
     as_asked, elsewhere = _count(arm, AS_ASKED), _count(arm, ELSEWHERE)
     found = ServedArm(
-        asked=arm.facts["asked"],
+        asked=arm.facts.asked,
         as_asked=as_asked,
         elsewhere=elsewhere,
         unknown=_count(arm, UNNAMED),
@@ -333,11 +333,11 @@ def _served(arm: Arm, counterpart: Arm) -> ServedArm | None:
     )
     if not elsewhere:
         return found
-    ours, theirs = (each.facts.get("usd_per_million") for each in (arm, counterpart))
+    ours, theirs = (each.facts.usd_per_million for each in (arm, counterpart))
     if ours is None or theirs is None:
         return found.replace(reason="no price is known of both tiers")
     dearer = [a - b for a, b in zip(ours, theirs, strict=True)]
-    tokens = arm.facts["elsewhere_tokens"]
+    tokens = arm.facts.elsewhere_tokens
     extra = sum(n * usd for n, usd in zip(tokens, dearer, strict=True)) / 1_000_000
     if extra <= 0:
         return found.replace(reason="it costs no more than what it is compared with")

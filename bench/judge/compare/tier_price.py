@@ -80,8 +80,8 @@ def _worth(
     total: float,
 ) -> PriceRecord:
     """What is got for `total` USD a request."""
-    if baseline.facts["breach_usd"] is not None:
-        found = found.replace(requests_per_breach=baseline.facts["breach_usd"] / total)
+    if baseline.facts.breach_usd is not None:
+        found = found.replace(requests_per_breach=baseline.facts.breach_usd / total)
     if gained is not None:
         found = found.replace(
             usd_per_avoided_miss=total / -gained.difference,
@@ -100,7 +100,7 @@ def _tokens(baseline: Arm, other: Arm) -> tuple[float | None, str | None]:
     """(USD that a request's tokens cost more, or None; why they are not known)."""
     costs = []
     for arm in (baseline, other):
-        cost = arm.facts["usd_per_request"]
+        cost = arm.facts.usd_per_request
         if not cost:
             lacks = (
                 "a price of zero" if cost == 0 else "no [prices] in its file, or no token counts"

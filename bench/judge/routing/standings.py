@@ -23,6 +23,7 @@ from bench.judge.compare.decision import ALPHA, Limits
 from bench.judge.stats.groups import LEAST_SESSIONS, sessions_of
 from bench.judge.stats.tail import quantile_ci_ranks, quantile_nearest_rank
 from bench.quantiles import P50, P99, P999, by_key
+from bench.record.records.comparisons import ArmFacts
 from bench.record.records.manifest import LaneRecord
 from bench.record.records.routes import LaneTail, Standing
 from bench.record.records.verdicts import Interval
@@ -93,7 +94,7 @@ def lane_of(lane: LaneRecord, columns: Columns) -> Lane:
         nothing,
         nothing,
         0,
-        {"spans": [["", 0, length]]},
+        ArmFacts(spans=[("", 0, length)]),
         session=sessions_of(rows, closed_loop=lane.closed_loop),
     )
     return Lane(tail, arm)

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from bench.record.records.record import FileRecord, Number, Record
+from bench.record.records.record import FileRecord, Json, Number, Record
 from bench.record.records.verdicts import Expectation, Interval
 
 
@@ -223,3 +223,38 @@ class Comparisons(FileRecord):
     run: str
     comparisons: list[Comparison]
     expects: list[Expectation] = Field(default_factory=list)
+
+
+class ArmFacts(Record):
+    """What lets an arm stand beside another: a stored baseline keeps it with the arm's rows."""
+
+    run: str = ""
+    machine: Json = Field(default_factory=dict)
+    clock: str | None = None
+    simulated: bool = False
+    #: digest of the load profile
+    profile: str = ""
+    closed_loop: bool = False
+    began_ns: int = 0
+    ended_ns: int = 0
+    phases: list[str] = Field(default_factory=list)
+    buckets: list[str] = Field(default_factory=list)
+    #: measured stretches of the lane's clock: phase, start, end
+    spans: list[tuple[str, int, int]]
+    #: why its harness was not valid
+    unfit: str | None = None
+    limit_ns: int | None = None
+    breach_usd: Number | None = None
+    #: nodes whose requests are not in it
+    left_out: list[str] = Field(default_factory=list)
+    usd_per_request: Number | None = None
+    #: the tier that was asked for
+    asked: str | None = None
+    #: prompt and output tokens that another tier served
+    elsewhere_tokens: tuple[int, int] = (0, 0)
+    #: of prompt and output tokens
+    usd_per_million: tuple[Number, Number] | None = None
+
+    def named(self, kind: Literal["phase", "bucket"]) -> list[str]:
+        """The names of its phases, or of its buckets, in the order of their numbers."""
+        return self.phases if kind == "phase" else self.buckets

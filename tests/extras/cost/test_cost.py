@@ -219,7 +219,7 @@ def test_a_routes_calls_are_billed_at_the_prices_of_their_legs(tmp_path: Path) -
     route = run_with(
         tmp_path / "again", [row, row | {"warmup": True}], attempts, prices=None, legs=legs
     )
-    assert arm_of(route, 0, "e2e").facts["usd_per_request"] == pytest.approx(1920e-6), (
+    assert arm_of(route, 0, "e2e").facts.usd_per_request == pytest.approx(1920e-6), (
         "both calls; the warm-up is left out"
     )
 

@@ -395,7 +395,7 @@ def test_arms_that_carry_no_estimate_are_refused() -> None:
     sound, _ = slow_together()
     dead = dataclasses.replace(sound, outcome=np.full(400, int(FAIL)))
     unfit = dataclasses.replace(
-        sound, arm=dataclasses.replace(sound.arm, facts=sound.arm.facts | {"unfit": "it slept"})
+        sound, arm=dataclasses.replace(sound.arm, facts=sound.arm.facts.replace(unfit="it slept"))
     )
     for wrong, said in (
         (calls("few", [(1, OK)] * 299), "299 rows, and 300 are needed"),
