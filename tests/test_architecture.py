@@ -22,6 +22,7 @@ FIRST_ROW = (
     "bench/metrics.py",
     "bench/clock.py",
     "bench/machine.py",
+    "bench/progress.py",
     "bench/userfile.py",
     "bench/extras/__init__.py",
 )

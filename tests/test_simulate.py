@@ -17,6 +17,7 @@ from bench.gateway.scenarios import load_scenario
 from bench.load.options import RunOptions
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import load_suite
+from bench.progress import heard_by
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Flag, Outcome, Table, latency_ns
 from bench.units import MS, S
@@ -359,7 +360,7 @@ def test_the_folder_is_a_runs_and_says_simulated(
         main(["simulate", "vanity-average", "--requests", "3000", "--out", str(folder), "--quiet"])
         == 0
     )
-    assert capsys.readouterr().out.startswith("FAIL  default breaks end-to-end p99")
+    assert capsys.readouterr().out.startswith("AS EXPECTED  the one expected answer came")
     run = Run(folder)
     again = "tailproof simulate vanity-average --requests 3000 --seed 1"
     assert run.manifest.repeat_command == again
@@ -442,15 +443,16 @@ def test_ctrl_c_keeps_what_was_played(tmp_path: Path) -> None:
     sent; exit 130.
     """
 
-    def interrupt(_: int) -> None:
-        raise KeyboardInterrupt
+    def interrupt(name: str, part: float | None) -> None:
+        if name == "computing" and part:
+            raise KeyboardInterrupt
 
     folder = tmp_path / "run"
-    done = simulate(
-        plan_virtual(load_suite("vanity-average"), 1, 70_000),
-        RunOptions(repeat_command="again", folder=folder),
-        on_played=interrupt,
-    )
+    with heard_by(interrupt):
+        done = simulate(
+            plan_virtual(load_suite("vanity-average"), 1, 70_000),
+            RunOptions(repeat_command="again", folder=folder),
+        )
     assert done.exit_code == 130
     run = Run(folder)
     outcomes = run.columns.samples["outcome"]

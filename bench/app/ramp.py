@@ -27,7 +27,7 @@ from bench.app.ramp_plan import (
     strict,
 )
 from bench.app.simulate import VirtualPlan, playable, simulate
-from bench.clock import sleep_s, utc_text, wall_ns
+from bench.clock import monotonic_ns, sleep_s, utc_text, wall_ns
 from bench.errors import ExitCode, TailproofError, TargetUnreachable, UserError
 from bench.judge.contract.sizing import Assumed, size_plan
 from bench.judge.ramp.curve import curve_clause, knee_of, observed, probe_of
@@ -124,6 +124,7 @@ class Ramp:
         self.last: Finished | None = None
         started = wall_ns()
         name = named(f"ramp-{suite.name}", started, repr(self.search).encode())
+        self._began_ns = monotonic_ns()
         self.folder = terms.folder or Path("results") / name
         self.record = self._begun(name, utc_text(started))
 
@@ -165,6 +166,7 @@ class Ramp:
                 "holds a ramp already", where=str(self.folder), remedy="choose another --out"
             )
         refuse_foreign(self.folder)
+        self._began_ns = monotonic_ns()
         try:
             end = self._confirmed_end()
         except TailproofError as error:
@@ -263,8 +265,18 @@ class Ramp:
         self.last = done
         self._notify(
             f"run {name} · {show_rate(step.rate)} · {found.requests:,} requests: {found.verdict}"
+            f"{self._left()}"
         )
         return found
+
+    def _left(self) -> str:
+        """` · at most 9 more probes, about 40 s`, each as long as those so far on average."""
+        more, runs = self.search.max_probes - len(self.record.probes), len(self.record.runs)
+        if more <= 0 or self.record.final:
+            return ""
+        length_ns = (monotonic_ns() - self._began_ns) * more // runs
+        probes = f"{more} more probe{'s' * (more > 1)}"
+        return f" · at most {probes}, about {show_duration(-(-length_ns // S) * S)}"
 
     def _played(self, name: str, step: Step, seed: int) -> Finished | str:
         """One run to its end, or why the caps do not cover it."""

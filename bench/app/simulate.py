@@ -25,6 +25,7 @@ from bench.metrics import HEADLINES
 from bench.plan.profile import override_profile
 from bench.plan.schedule import Lane, Plan, compile_plan
 from bench.plan.suite import Stage, Suite
+from bench.progress import counted
 from bench.record.files import write_json
 from bench.record.histogram import write_histograms
 from bench.record.identity import plan_facts, run_id
@@ -66,13 +67,9 @@ def simulate(
     virtual: VirtualPlan,
     options: RunOptions,
     *,
-    on_played: Callable[[int], None] = lambda _: None,
     filing: Filing = PLAIN,
 ) -> Finished:
-    """Compute a plan, judge and report it.
-
-    `on_played` is called with the number of rows, every few thousand of them.
-    """
+    """Compute a plan, judge and report it."""
     plan = virtual.plan
     scenarios = {
         lane.scenario: load_scenario(lane.scenario)
@@ -85,7 +82,8 @@ def simulate(
     facts = _facts(virtual, scenarios, name, started).replace(repeat_command=options.repeat_command)
     writer = RunWriter(folder, facts, plan.schedule, plan_file(plan, options))
     began_ns = monotonic_ns()
-    answers, interrupted = play_virtual(plan, scenarios, virtual.periods, on_played)
+    with counted("computing", len(plan.schedule)) as on_played:
+        answers, interrupted = play_virtual(plan, scenarios, virtual.periods, on_played)
     rate = len(plan.schedule) * S // max(monotonic_ns() - began_ns, 1)
     write_histograms(writer.folder, plan, answers.samples, answers.gap_histograms(), started)
     write_json(writer.folder / "truth.json", truth(plan, scenarios, answers.samples))

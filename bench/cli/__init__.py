@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 
 from bench import __version__, extras, machine
-from bench.cli import streams
+from bench.cli import progress, streams
 from bench.errors import ExitCode, TailproofError
 
 #: command -> module that holds it under the same name (`_` for `-`). Listed in the order of use.
@@ -140,7 +140,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(argv: list[str] | None, words: list[str]) -> int:
     try:
-        result = tailproof.main(argv, prog_name="tailproof", standalone_mode=False)
+        with progress.shown():
+            result = tailproof.main(argv, prog_name="tailproof", standalone_mode=False)
     except TailproofError as error:
         from bench.show.wording import visible
 

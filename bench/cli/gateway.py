@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from bench.cli.output import described, format_option, print_json, print_lines, print_result
+from bench.cli.output import (
+    described,
+    format_option,
+    print_json,
+    print_lines,
+    print_result,
+    quiet_option,
+)
 
 
 @click.command(short_help="Serve the simulated provider until Ctrl-C.")
@@ -86,8 +93,9 @@ def gateway(
 @click.option(
     "--max-rate", type=click.IntRange(100), help="Climb no higher than this many requests a second."
 )
+@quiet_option
 @format_option()
-def calibrate(tokens: int, seconds: float, max_rate: int | None, form: str) -> int:
+def calibrate(tokens: int, seconds: float, max_rate: int | None, form: str, *, quiet: bool) -> int:
     """Send rising rates to a null server whose true times are known, and print how far off we are.
 
     The result is kept, and later runs say what share of this machine's ceiling they used.
@@ -103,7 +111,8 @@ def calibrate(tokens: int, seconds: float, max_rate: int | None, form: str) -> i
 
     def begin(rate: int) -> None:
         left = whole_seconds(round((len(ladder) - ladder.index(rate)) * (seconds + 1) * 10**9))
-        click.echo(f"measuring {rate:,}/s, at most {left} left", err=True)
+        if not quiet:
+            click.echo(f"measuring {rate:,}/s, at most {left} left", err=True)
 
     record = measure(lambda _: None, tokens=tokens, seconds=seconds, ladder=ladder, on_begin=begin)
     try:

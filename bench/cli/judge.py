@@ -188,7 +188,7 @@ def _judge_run(
     form: str,
     pinned: str | None,
 ) -> int:
-    from bench.cli.screen import show_verdicts
+    from bench.cli.screen import show_records, show_verdicts
     from bench.judge.left_out import decide, without
     from bench.judge.review import file_records, review
     from bench.record.run_folder import Run
@@ -198,17 +198,20 @@ def _judge_run(
     run = Run(folder)
     if leave_out:
         run = without(run, decide(run, leave_out, override))
-    if override is None and not leave_out:
-        records = file_records(run)
-        summary, verdicts = records.summary, records.verdicts
-    else:
+    records = None if override or leave_out else file_records(run)
+    if records is None:
         summary, verdicts = review(run, override)
+    else:
+        summary, verdicts = records.summary, records.verdicts
     if form == "json":
         print_json(verdicts.to_json())
     elif form == "github":
         print_lines(github_lines(summary, verdicts, pinned))
-    else:
+    elif records is None:
         show_verdicts(run, summary, verdicts)
+    else:
+        page = folder / "report.html"
+        show_records(run, records, page if page.is_file() else None)
     return verdicts.exit_code
 
 

@@ -10,21 +10,18 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.cli import streams
+from bench.cli import progress, streams
 
 if TYPE_CHECKING:
     from bench.app.conclude import Finished
     from bench.show.document import Node
     from bench.show.result import Result
 
-#: So many requests are computed before anybody asks.
-_AT_ONCE = 40_000
 #: Where a click context keeps that every line is wanted.
 _FULL = "tailproof.full"
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -74,7 +71,15 @@ def _remember_full(context: click.Context, _parameter: click.Parameter, value: b
         context.find_root().meta[_FULL] = True
 
 
-quiet_option = click.option("--quiet", is_flag=True, help="No progress, only the result.")
+def _silence(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    if value:
+        progress.silence()
+    return value
+
+
+quiet_option = click.option(
+    "--quiet", is_flag=True, callback=_silence, help="No progress, only the result."
+)
 
 
 def own_folder(of: str = "run") -> Callable[[Command], Command]:
@@ -131,21 +136,6 @@ def print_runs(finished: Sequence[Finished], exit_code: int) -> None:
         for done in finished
     ]
     print_json({"format": 1, "runs": runs, "exit_code": exit_code})
-
-
-def computing(requests: int, *, quiet: bool) -> AbstractContextManager[Callable[[int], None]]:
-    """How far the simulator is and how long it still takes, on a terminal; called with the requests
-    that were computed since.
-    """
-    few = requests < _AT_ONCE or not sys.stderr.isatty()
-    bar = click.progressbar(length=requests, label="computed", file=sys.stderr, hidden=quiet or few)
-    return _updated(bar)
-
-
-@contextmanager
-def _updated(bar: Any) -> Iterator[Callable[[int], None]]:
-    with bar:
-        yield bar.update
 
 
 def screen_width() -> int:

@@ -11,7 +11,6 @@ import click
 
 from bench.cli.flags import filing_flags, filing_of, parsed, parsed_rate, ready_to_file, takes
 from bench.cli.output import (
-    computing,
     described,
     format_option,
     named,
@@ -201,7 +200,7 @@ def simulate(
     requests: int | None,
     seed: int | None,
     out: Path | None,
-    quiet: bool,
+    quiet: bool,  # noqa: ARG001 its option silences the steps
     form: str,
     pdf: bool,
     junit_inconclusive: str,
@@ -227,13 +226,11 @@ def simulate(
     length = ["--requests", str(requests)] if requests is not None else []
     again = shlex.join(["tailproof", "simulate", suite, *length, "--seed", str(first)])
     virtual = plan_virtual(loaded, first, requests)
-    with computing(len(virtual.plan.schedule), quiet=quiet) as on_played:
-        done = play(
-            virtual,
-            RunOptions(repeat_command=again, folder=out),
-            on_played=on_played,
-            filing=filing_of(pdf, junit_inconclusive),
-        )
+    done = play(
+        virtual,
+        RunOptions(repeat_command=again, folder=out),
+        filing=filing_of(pdf, junit_inconclusive),
+    )
     tell_run(done, form)
     if form == "json":
         print_runs([done], done.exit_code)

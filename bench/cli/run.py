@@ -32,7 +32,6 @@ from bench.cli.flags import (
     with_options,
 )
 from bench.cli.output import (
-    computing,
     format_option,
     own_folder,
     print_runs,
@@ -333,8 +332,7 @@ def _play(
 
     filing = filing_of(flags.pdf, flags.junit_inconclusive)
     if isinstance(plan, VirtualPlan):
-        with computing(len(plan.plan.schedule), quiet=flags.quiet) as on_played:
-            return simulate(plan, options, on_played=on_played, filing=filing)
+        return simulate(plan, options, filing=filing)
     for module in _ELSEWHERE:
         if module.asked(flags.elsewhere):
             done: Finished = module.play(plan, options, screen, flags.elsewhere, filing)

@@ -19,6 +19,7 @@ import click
 from bench.app.conclude import Finished
 from bench.cli.output import print_lines, print_result, screen_width
 from bench.errors import UserError
+from bench.judge.review import Records
 from bench.load.player import Counters
 from bench.load.sitting import refuse_unless_broken_off
 from bench.plan.budget import budget_of, is_remote, question, refuse_beyond, usd_of
@@ -237,22 +238,25 @@ def make_screen(*, quiet: bool, said: Sequence[str] = ()) -> RunScreen:
 
 def show_finished(done: Finished) -> None:
     """Verdict, health, report path of a run, and the commands that go on with it or repeat it."""
-    run = Run(done.folder)
-    manifest = run.manifest
+    show_records(Run(done.folder), done.records, done.report)
+
+
+def show_records(run: Run, records: Records, report: Path | None) -> None:
+    """The same of a run whose folder holds these records."""
     ended = Ended(
-        summary=done.records.summary,
-        verdicts=done.records.verdicts,
-        about=_about(manifest),
-        further=sentences(done.records),
-        below=list(_sent_from(manifest, done.records.summary)),
-        folder=str(done.folder),
-        report=str(done.report),
-        repeat=manifest.repeat_command,
-        resume=_resume_command(manifest, done.folder),
+        summary=records.summary,
+        verdicts=records.verdicts,
+        about=_about(run.manifest),
+        further=sentences(records),
+        below=list(_sent_from(run.manifest, records.summary)),
+        folder=str(run.folder),
+        report=str(report or ""),
+        repeat=run.manifest.repeat_command,
+        resume=_resume_command(run.manifest, run.folder),
     )
-    found = lessons(run, done.records)
+    found = lessons(run, records)
     if len(found) >= LESSONS_LEAST:
-        print_result(lessons_result(ended, found, manifest, screen_width()))
+        print_result(lessons_result(ended, found, run.manifest, screen_width()))
     else:
         print_result(run_result(ended))
 
@@ -285,7 +289,7 @@ def tell_run(done: Finished, form: str) -> None:
 
 
 def show_verdicts(run: Run, summary: Summary, verdicts: Verdicts) -> None:
-    """Verdicts of a run that was judged again."""
+    """Verdicts of a run that was judged otherwise than its folder says."""
     print_result(
         run_result(
             Ended(

@@ -25,6 +25,7 @@ from bench.judge.served import (
 )
 from bench.judge.shape import curves_of, ordered_ns, ordered_response, slices_of
 from bench.metrics import HEADLINES, METRICS, VIEW_KEYS, in_summary
+from bench.progress import each
 from bench.quantiles import P50, P95, P99, QUANTILES, by_key, quantile_name
 from bench.record.facts import Places, kept_evidence, places_of
 from bench.record.histogram import Histogram, read_hlog
@@ -96,7 +97,7 @@ def summarise(run: Run, health: Health, overall: Overall) -> Summary:
     places = places_of(run.manifest)
     kept = kept_evidence(run)
     targets = {}
-    for index, lane in enumerate(run.lanes):
+    for index, lane in each("summing up", list(enumerate(run.lanes))):
         found = lane_summary(
             run.columns.lane(index),
             lane,

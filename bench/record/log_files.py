@@ -93,6 +93,8 @@ class LogFile:
         self.comma = False
         #: times without a zone are UTC by the standard of this kind of file
         self.in_utc = False
+        #: bytes of the file, and how many of them are taken up
+        self._size, self._at = 0, _at_start
         self._open = ExitStack()
         try:
             self._chunks = self._begin(path)
@@ -116,6 +118,8 @@ class LogFile:
             self.columns, chunks = _parquet(path, self._open)
             return chunks
         handle = open_text(path, self._open)
+        raw = getattr(handle, "buffer", handle)
+        self._size, self._at = path.stat().st_size, getattr(raw, "fileobj", raw).tell
         first, line = _first_line(handle)
         if not first.strip():
             raise UserError(
@@ -130,6 +134,11 @@ class LogFile:
         if start.startswith(("#Version:", "#Fields:", "#Software:")):
             return self._w3c(handle, first, line)
         return self._csv(handle, first, line)
+
+    @property
+    def part_read(self) -> float:
+        """How much of the file is read (0 to 1); 0 where it cannot be known."""
+        return min(self._at() / self._size, 1.0) if self._size else 0.0
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, in the file's order. Raises UserError where the file breaks off."""
@@ -243,6 +252,10 @@ class LogFile:
                 known.update(dict.fromkeys(_names(row)))
         self.columns = list(known)
         _refuse_many(len(known), str(self.path))
+
+
+def _at_start() -> int:
+    return 0
 
 
 def _refuse_many(columns: int, where: str) -> None:

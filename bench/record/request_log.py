@@ -24,6 +24,7 @@ from bench.errors import UserError
 from bench.metrics import known_from
 from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.draws import buckets
+from bench.progress import step
 from bench.record.facts import LABELS, Facts
 from bench.record.log_columns import Column, map_columns
 from bench.record.log_files import Chunk, LogFile, Unreadable
@@ -108,7 +109,7 @@ def read_log(paths: Sequence[Path], reading: Reading) -> RequestLog:
     converter = Converter(reading.time_zone)
     rows_in = 0
     for number, path in enumerate(paths):
-        with _collector_paused(), LogFile(path) as source:
+        with _collector_paused(), LogFile(path) as source, step("reading the log") as say:
             converter.zone = reading.time_zone or (UTC if source.in_utc else None)
             for chunk, found in _mapped(source, reading.columns):
                 mapping |= found
@@ -120,6 +121,7 @@ def read_log(paths: Sequence[Path], reading: Reading) -> RequestLog:
                     source.refuse(chunk.lines[row], reason)
                 parts.append({name: array[keep] for name, array in part.items()})
                 unread.append({name: part[name][~keep] for name in ("file", "line", "at")})
+                say(source.part_read)
             lines = np.array(source.refused, np.int64)
             nothing = np.full(len(lines), -1)
             unread.append({"file": np.full(len(lines), number), "line": lines, "at": nothing})

@@ -77,6 +77,9 @@ def attribution_line(name: str, record: LaneAttribution) -> str:
 def _with_limits(name: str, share: float, limits: Sequence[float | None]) -> str:
     if None in limits:
         return f"{name} {per_cent(share, 0)}"
+    ends = [per_cent(max(limit, 0), 0) for limit in limits if limit is not None]
+    if ends[0] == ends[-1]:
+        return f"{name} {per_cent(share, 0)} (bounds {ends[0]})"
     inside = between(limits, lambda limit: per_cent(max(limit, 0), 0)).removesuffix(" %")
     return f"{name} {per_cent(share, 0)} ({inside})"
 

@@ -15,11 +15,13 @@ from bench.judge.summary import Spread, spreads
 from bench.metrics import HEADLINES, METRICS
 from bench.quantiles import P50, P99, by_key
 from bench.record.records.summary import Quantiles, Summary
-from bench.record.records.verdicts import ClauseVerdict, Verdicts
+from bench.record.records.verdicts import ClauseVerdict, Expectation, Verdicts
 from bench.show import wording
 from bench.show.document import Code, Column, Node, Table, Text, Verdict
 from bench.show.facts import health_line, left_out_sentences
 from bench.show.graphics.mark import shape_of
+from bench.show.lessons import all_expected
+from bench.show.masthead import rehearsal
 from bench.show.result import Result
 from bench.show.served import served_screen
 from bench.show.terminal_cells import HELD, labels
@@ -84,9 +86,13 @@ def run_result(ended: Ended) -> Result:
 
 
 def lead(verdicts: Verdicts, about: str = "") -> Iterator[Node]:
-    """The verdict and its cause."""
+    """The verdict and its cause; of a rehearsal whether its expected answers came."""
     overall, clauses = verdicts.overall, _judged(verdicts.clauses)
     about = visible(about, 200)
+    if word := rehearsal(verdicts):
+        yield Verdict(word, "", f"  {came(verdicts.expects)}", about)
+        yield from _rehearsed(verdicts, clauses)
+        return
     if overall == "FAIL":
         broken = [clause for clause in clauses if clause.verdict == "FAIL"]
         worst = max(broken, key=budget_used, default=None)
@@ -101,6 +107,23 @@ def lead(verdicts: Verdicts, about: str = "") -> Iterator[Node]:
         "NONE": "no contract was given, so nothing was promised",
     }.get(overall, "")
     yield Verdict(visible(word, 20), "", f"  {said}", about)
+
+
+def came(expects: Sequence[Expectation]) -> str:
+    """How many expected answers came: `all 4 expected answers came`."""
+    met = sum(item.met for item in expects)
+    if met == len(expects):
+        return f"{all_expected(met)} came"
+    return f"{count(met)} of {count(len(expects))} expected answers came"
+
+
+def _rehearsed(verdicts: Verdicts, clauses: Sequence[ClauseVerdict]) -> Iterator[Node]:
+    """What a FAIL below means, and the worst."""
+    broken = [clause for clause in clauses if clause.verdict == "FAIL"]
+    if broken and all(item.met for item in verdicts.expects):
+        yield Text("A rehearsal: its faults were planted, and a FAIL below is the right answer.")
+    if worst := max(broken, key=budget_used, default=None):
+        yield Text(f"{_broken(worst, len(broken), len(clauses)).strip()}. {_cause(worst)}")
 
 
 def _judged(clauses: Sequence[ClauseVerdict]) -> list[ClauseVerdict]:
@@ -261,8 +284,6 @@ def _foot(ended: Ended) -> Iterator[Node]:
         yield Text(f"the contract prices one at {float(breach):,.0f} USD", "breach")
     yield Text(short(health_line(summary)), "harness")
     yield from computed(summary)
-    if verdicts.expects and all(item.met for item in verdicts.expects):
-        yield Text(f"{_every(len(verdicts.expects))} came", "expected")
     yield from _commands(ended)
 
 
@@ -272,10 +293,6 @@ def short(sentences: str, most: int = 2) -> str:
     left = len(parts) - most
     said = "; ".join(parts[:most])
     return f"{said}; {left} more in the report" if left > 0 else said
-
-
-def _every(number_of: int) -> str:
-    return "the expected answer" if number_of == 1 else f"all {count(number_of)} expected answers"
 
 
 def tally(verdicts: Verdicts, *, always: bool = False) -> Iterator[Node]:

@@ -36,10 +36,9 @@ def lessons_result(ended: Ended, found: Sequence[Lesson], manifest: Manifest, wi
         word, said = "AS EXPECTED", f"  {all_expected(of)} of {len(found)} lessons"
     else:
         word, said = "NOT AS EXPECTED", f"  {count(met)} of {count(of)} expected answers"
-    rehearsal = "A rehearsal on tailproof's own simulator: a FAIL below is the right answer."
     lead: list[Node] = [
         Verdict(word, "", said, _about(manifest, width)),
-        Text(rehearsal),
+        Text("A rehearsal on tailproof's own simulator: a FAIL below is the right answer."),
         *caveats(ended),
     ]
     body: list[Node] = list(_lines(found, width - 1))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from bench.judge.review import Records
+from bench.progress import each
 from bench.record.records.attribution import LaneAttribution
 from bench.record.records.census import CensusRecord
 from bench.record.records.comparisons import Comparison
@@ -29,6 +30,7 @@ from bench.show.facts import left_out_sentences
 from bench.show.lessons import Lesson, lessons, lessons_section
 from bench.show.masthead import commands, facts, lead, rehearsal, tally, title_of
 from bench.show.paragraph import statement
+from bench.show.ratios import outcome_words
 from bench.show.residency import residency_section
 from bench.show.routes import route_lines
 from bench.show.slow import slow_section
@@ -48,7 +50,9 @@ def report_document(run: Run, records: Records) -> Document:
     """The whole report."""
     manifest = run.manifest
     suite = manifest.suite or SuiteName(name=manifest.run)
-    sections = [section for part in PARTS for section in part(run, records)]
+    sections = [
+        section for part in each("writing the report", PARTS) for section in part(run, records)
+    ]
     alerts = [Text(alert, tone="alert") for alert in _alerts(run, records)]
     return Document(
         run=visible(manifest.run, 120),
@@ -154,7 +158,7 @@ PARTS: list[Part] = [
 
 def _comparison_sentences(records: Records) -> Iterator[str]:
     for pair in _pairs(records):
-        yield f"{comparison_title(pair)}: {pair.headline}"
+        yield f"{comparison_title(pair)}: {outcome_words(pair.headline)}"
 
 
 def _forecast_sentences(records: Records) -> Iterator[str]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from bench import progress
 from bench.errors import UserError
 from bench.judge.review import Records
 from bench.record.files import write_atomically
@@ -25,6 +27,10 @@ from bench.show.figures import run_figures
 from bench.show.parts import report_document
 from bench.show.render_html import figure_file, html_page
 from bench.show.render_markdown import markdown_page
+
+#: Of a page of HTML about so much stands on a sheet; pages are laid out between these parts of the
+#: time that a PDF takes.
+_BYTES_A_PAGE, _LAID_FROM, _LAID_TO = 20_000, 0.16, 0.84
 
 
 def write_report(
@@ -82,12 +88,36 @@ def write_pdf(folder: Path, name: str = "report") -> Path:
     page = (folder / f"{name}.html").read_bytes()
     inside = weasyprint.urls.URLFetcher(allowed_protocols={"data"})
     document = weasyprint.HTML(string=page.decode(), url_fetcher=inside)
-    made: bytes = document.write_pdf(
-        pdf_identifier=hashlib.sha256(page).digest()[:16], pdf_tags=True
-    )
+    with _laying_out(f"writing {name}.pdf", len(page)):
+        made: bytes = document.write_pdf(
+            pdf_identifier=hashlib.sha256(page).digest()[:16], pdf_tags=True
+        )
     path = folder / f"{name}.pdf"
     write_atomically(path, made)
     return path
+
+
+@contextlib.contextmanager
+def _laying_out(name: str, page_bytes: int) -> Iterator[None]:
+    """Says how far WeasyPrint is, by what it logs: page after page, then the file."""
+    logger = logging.getLogger("weasyprint.progress")
+    level, pages = logger.level, page_bytes / _BYTES_A_PAGE + 1
+    with progress.step(name) as say:
+
+        class Heard(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                number = record.args[0] if isinstance(record.args, tuple) and record.args else None
+                if isinstance(number, int):
+                    say(_LAID_FROM + (_LAID_TO - _LAID_FROM) * min(number / pages, 1))
+
+        heard = Heard()
+        logger.addHandler(heard)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(heard)
+            logger.setLevel(level)
 
 
 def pdf_missing() -> str:

@@ -21,6 +21,7 @@ from bench.judge.attribution.tail import Tail, tail_of
 from bench.judge.reached import came_to
 from bench.judge.stats.groups import LEAST_SESSIONS, begun_ns, sessions_of, worth_of
 from bench.judge.stats.resample import time_blocks
+from bench.progress import each
 from bench.record.facts import Places, places_of
 from bench.record.records.attribution import (
     Attribution,
@@ -69,7 +70,7 @@ def attribute_run(run: Run, limit_ns: int | None = None, only: str | None = None
         simulated=any(lane.simulated for lane in run.lanes),
         targets={
             lane.name: record(index, lane)
-            for index, lane in enumerate(run.lanes)
+            for index, lane in each("looking for causes", list(enumerate(run.lanes)))
             if only in (None, lane.name)
         },
     )

@@ -45,6 +45,7 @@ from bench.judge.contract.uptime import Attained
 from bench.plan.clause import Clause
 from bench.plan.clause_keys import MINUTE_NS
 from bench.plan.contract import Contract
+from bench.progress import each
 from bench.record.records.census import (
     Accounting,
     CensusClause,
@@ -250,7 +251,7 @@ def _period(
     records: list[CensusClause] = []
     evidence: dict[int, Int] = {}
     judged: dict[int, tuple[Clause, ClauseRows]] = {}
-    for number, clause in enumerate(contract.clauses, 1):
+    for number, clause in each("judging the log", list(enumerate(contract.clauses, 1))):
         if lacking := lacking_of(log, clause):  # of a clause that is only reported
             records.append(_only_reported(number, clause, lacking))
             continue

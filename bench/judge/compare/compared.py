@@ -42,6 +42,7 @@ from bench.judge.compare.decision import finite, undecided
 from bench.judge.compare.tier_price import NO_FEE, Fee
 from bench.judge.stats.resample import Draws, stream
 from bench.plan.interleave import Compare, CompareExpect, FeeTerms, Turn
+from bench.progress import each
 from bench.quantiles import P99
 from bench.record.records.comparisons import (
     AACheck,
@@ -65,7 +66,7 @@ def compare_run(run: Run) -> Comparisons | None:
     tables = [table for lane in run.lanes for table in lane.compare]
     if not tables:
         return None
-    found = [_table(run, table) for table in tables]
+    found = [_table(run, table) for table in each("comparing", tables)]
     return Comparisons(
         format=Comparisons.FORMAT,
         run=run.manifest.run,

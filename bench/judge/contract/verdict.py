@@ -57,6 +57,7 @@ from bench.judge.stats.sequential import LOOKS
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
 from bench.plan.suite import match_clause
+from bench.progress import each
 from bench.record.records.manifest import LaneRecord
 from bench.record.records.verdicts import (
     AttestedTerm,
@@ -160,7 +161,7 @@ def _judge_lanes(
     rows = came_to(run)
     looks = _looks_of(run, look_ns)
     prices: dict[str, float] = {}
-    for index, lane in enumerate(run.lanes):
+    for index, lane in each("judging", list(enumerate(run.lanes))):
         contract = override.for_models(lane.models) if override else lane.contract
         if contract is None:
             continue
