@@ -178,7 +178,7 @@ def _with_address(lane: Lane, gateway_url: str | None) -> Lane:
     """An embedded target gets the gateway's URL; the scenario is chosen by the path."""
     if not lane.target.embedded:
         return lane
-    url = f"{gateway_url}/{Path(lane.scenario or '').stem}/v1"
+    url = f"{gateway_url}{lane.served_path}"
     return dataclasses.replace(lane, target=lane.target.served_at(url))
 
 

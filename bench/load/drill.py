@@ -17,7 +17,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
-from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -39,9 +38,8 @@ _STOP_WAIT_S = 5.0
 def change_url(lanes: Sequence[Lane], stage: str) -> str | None:
     """The admin endpoint of the simulator that serves a stage; None where none does."""
     for lane in lanes:
-        path = f"/{Path(lane.scenario or '').stem}/v1"
         for target in lane.target.endpoints if lane.stage == stage and lane.scenario else ():
-            if target.base_url.endswith(path):
+            if target.base_url.endswith(lane.served_path):
                 return target.base_url.removesuffix("/v1") + "/change"
     return None
 

@@ -33,7 +33,7 @@ from bench.plan.rows import (
     lane_rows,
 )
 from bench.plan.suite import Stage, Suite
-from bench.plan.target import Target
+from bench.plan.target import Target, gateway_path
 from bench.userfile import UserModel
 
 __all__ = ["MAX_ROWS", "SCHEDULE_DTYPE", "Lane", "Plan", "Span", "Table", "compile_plan"]
@@ -63,6 +63,11 @@ class Lane:
     compare: tuple[Compare, ...] = ()
     #: expected answers about it as a lane of a stage with routes
     expect_route: tuple[RouteExpect, ...] = ()
+
+    @property
+    def served_path(self) -> str:
+        """The path below which the embedded gateway serves its scenario."""
+        return gateway_path(self.scenario or "")
 
     def record(self) -> dict[str, Any]:
         """The lane as the manifest keeps it. Holds no header value and no key."""

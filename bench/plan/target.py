@@ -37,6 +37,11 @@ KEY_SOURCES = ("api_key_env", "api_key_file", "api_key_command")
 _OF_A_ROUTE = {"description", "name", "tier", "region", "timeout", "route", "legs", "stream"}
 
 
+def gateway_path(scenario: str) -> str:
+    """The path below which the embedded gateway serves a scenario's file."""
+    return f"/{Path(scenario).stem}/v1"
+
+
 class Target(UserModel):
     """Where requests go and how they are written."""
 

@@ -23,7 +23,7 @@ from bench.clock import clock_facts, utc_text
 from bench.machine import cores
 from bench.plan.schedule import Plan
 from bench.plan.suite import Suite
-from bench.plan.target import EMBEDDED
+from bench.plan.target import EMBEDDED, gateway_path
 from bench.record.digests import sha256
 from bench.record.files import json_bytes
 from bench.record.records.manifest import InputFile, LaneRecord, Manifest, lane_record
@@ -175,6 +175,6 @@ def _of(lane: LaneRecord) -> Json:
 
 def _place(url: str, scenario: str | None) -> str:
     """A gateway of our own listens elsewhere each time."""
-    if scenario is not None and url.endswith(f"/{Path(scenario).stem}/v1"):
+    if scenario is not None and url.endswith(gateway_path(scenario)):
         return EMBEDDED
     return url

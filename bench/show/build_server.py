@@ -113,7 +113,7 @@ def _judge(case: Element, clause: ClauseVerdict, undecided: str) -> None:
     elif clause.verdict == "PASS":
         for said in passes_speak_of([clause]):
             SubElement(case, "system-out").text = f"{numbers}; {said}"
-    elif clause.verdict == "REPORTED":
+    elif not clause.judged:
         SubElement(case, "skipped", message=f"reported, not judged: {numbers}")
 
 

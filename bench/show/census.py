@@ -47,7 +47,7 @@ KEPT = {True: "kept", False: "broken", None: "open"}
 
 def because(clause: CensusClause) -> Iterator[str]:
     """What decided a clause, and what was measured; one that is only reported broke no promise."""
-    shown = clause.verdict == "REPORTED" and clause.measured
+    shown = not clause.judged and clause.measured
     yield "reported, not judged" if shown else visible(clause.reason)
     if clause.measured_ms is not None:
         unit = "tokens/s" if clause.metric == "output_tps" else "ms"
@@ -82,7 +82,7 @@ def beside(attained: ExactShare | None, promised: ExactShare | None) -> str:
 
 
 def _promised(clause: CensusClause) -> str:
-    judged = clause.verdict != "REPORTED"
+    judged = clause.judged
     return f"≥ {per_cent(clause.promised.share)}" if clause.promised and judged else ABSENT
 
 
@@ -113,7 +113,7 @@ def neighbour_tables(caption: str, clauses: Sequence[CensusClause]) -> list[Tabl
     """The neighbouring definitions of what is judged, each once; no table without one."""
     nearby: dict[str, _Nearby] = {}
     for clause in clauses:
-        if clause.verdict != "REPORTED":
+        if clause.judged:
             for each in clause.neighbours:
                 nearby[each.definition] = (each, clause.promised)
     return [Table(caption, NEIGHBOUR_COLUMNS, list(nearby.values()))] if nearby else []
@@ -184,7 +184,7 @@ def _came_to(record: CensusRecord, period: PeriodRecord) -> Verdict:
     when = f"  {visible(period.period, 20)}"
     minutes = f"{count(period.observed_minutes)} of {count(period.minutes)} minutes observed"
     aside = f"{visible(record.contract, 40)}, {count(period.rows)} requests, {minutes}"
-    judged = [clause for clause in period.clauses if clause.verdict != "REPORTED"]
+    judged = [clause for clause in period.clauses if clause.judged]
     of_it = [clause for clause in judged if clause.verdict == period.overall]
     if period.overall in ("FAIL", "INCONCLUSIVE") and of_it:
         first = of_it[0]

@@ -202,7 +202,7 @@ def _counted(records: Records, stage: str) -> str:
 def _periods(record: CensusRecord) -> Iterator[str]:
     for period in record.periods:
         for clause in period.clauses:
-            if clause.verdict != "REPORTED":
+            if clause.judged:
                 yield f"{_way(clause.text)} {attained(clause)}: {clause.verdict}"
         if (credit := period.credit) is not None and credit.kind == "due":
             yield f"{per_cent(credit.share.share)} credit due"

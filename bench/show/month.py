@@ -87,7 +87,7 @@ def _digest(record: CensusRecord) -> str:
 
 def _answer(record: CensusRecord, period: PeriodRecord) -> Text:
     """What was broken first, or that all was kept; then what is due."""
-    judged = [each for each in period.clauses if each.verdict != "REPORTED"]
+    judged = [each for each in period.clauses if each.judged]
     broken = [each for each in judged if each.verdict == "FAIL"]
     undecided = [each for each in judged if each.verdict == "INCONCLUSIVE"]
     if broken:
@@ -169,7 +169,7 @@ def _sections(record: CensusRecord, period: PeriodRecord) -> Iterator[Section]:
 
 def _clauses(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
     yield clause_table("What was promised", period.clauses)
-    judged = [each for each in period.clauses if each.verdict != "REPORTED"]
+    judged = [each for each in period.clauses if each.judged]
     if judged:
         yield Heading("As the contract counts")
         yield Pairs([(clause_name(each.text), _rule(record, each)) for each in judged])

@@ -33,7 +33,7 @@ def period_picture(period: PeriodRecord) -> Outages | None:
     """The outages of the first broken clause that has any, else of the first judged one; None where
     none has.
     """
-    judged = [each for each in period.clauses if each.verdict != "REPORTED"]
+    judged = [each for each in period.clauses if each.judged]
     with_any = [each for each in judged if each.episodes.worst or each.episodes.first]
     with_any.sort(key=lambda each: each.verdict != "FAIL")
     if not with_any:
@@ -73,7 +73,7 @@ def worst_outages(period: PeriodRecord) -> Iterator[Node]:
             f"{len(levels)} equal stretches; the worst lost {count(k)} of {count(n)} requests",
         )
     for clause in period.clauses:
-        if clause.verdict == "REPORTED" or not clause.episodes.worst:
+        if not clause.judged or not clause.episodes.worst:
             continue
         rows = [(each, zone) for each in clause.episodes.worst]
         most = len(rows)
@@ -114,7 +114,7 @@ def all_outages(period: PeriodRecord) -> Iterator[Node]:
     zone = period.time_zone or "UTC"
     for clause in period.clauses:
         found = clause.episodes
-        if clause.verdict == "REPORTED" or found.count <= len(found.worst):
+        if not clause.judged or found.count <= len(found.worst):
             continue
         rest = found.count - len(found.first)
         more = f", the first {count(len(found.first))}" if rest else ""

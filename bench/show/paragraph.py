@@ -43,7 +43,7 @@ def buyers_paragraph(manifest: Manifest, summary: Summary, verdicts: Verdicts) -
         said += [_target_sentence(name, target, clauses) for name, target in targets.items()]
     else:
         said.append(_all_of_them(summary, clauses))
-    if not any(clause.verdict != "REPORTED" for clause in clauses):
+    if not any(clause.judged for clause in clauses):
         said.append(
             "It was judged by no contract."
             if len(targets) == 1
@@ -135,9 +135,7 @@ def _day(utc: str) -> str:
 
 def _target_sentence(name: str, target: TargetSummary, clauses: Sequence[Judged]) -> str:
     who, answered = f"“{visible(name, 60)}”", _answered(target)
-    judged = [
-        clause for clause in clauses if clause.target == name and clause.verdict != "REPORTED"
-    ]
+    judged = [clause for clause in clauses if clause.target == name and clause.judged]
     if not judged:
         return f"{who} {answered}."
     kept, broken, left = (_having(judged, verdict) for verdict in ("PASS", "FAIL", "INCONCLUSIVE"))

@@ -27,6 +27,7 @@ from bench.show.document import Document, Node, Section, Text, numbered
 from bench.show.drills import drills_section
 from bench.show.evidence import evidence_section
 from bench.show.facts import left_out_sentences
+from bench.show.lanes import lane_views
 from bench.show.lessons import Lesson, lessons, lessons_section
 from bench.show.masthead import commands, facts, lead, rehearsal, tally, title_of
 from bench.show.paragraph import statement
@@ -81,6 +82,14 @@ def _dearer(records: Records) -> Iterator[Text]:
 def _taught(run: Run, records: Records) -> list[Lesson]:
     """None of a run of which nothing is judged."""
     return [] if records.summary.overall == "INVALID" else lessons(run, records)
+
+
+def _latency(run: Run, records: Records) -> Iterator[Section]:
+    """How slow, when and why."""
+    views = lane_views(run, records)
+    yield from slow_section(views)
+    yield from when_section(run, views)
+    yield from why_section(run, records, views)
 
 
 def _lessons(run: Run, records: Records) -> Iterator[Section]:
@@ -139,9 +148,7 @@ Part = Callable[[Run, Records], Iterable[Section]]
 PARTS: list[Part] = [
     _lessons,
     _clauses,
-    slow_section,
-    when_section,
-    why_section,
+    _latency,
     _tiers,
     _drills,
     _routes,

@@ -14,8 +14,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.show.document import Document, Strip
+from bench.show.document import Document
 from bench.show.graphics.mark import Mark, VerdictWord, tone
+from bench.show.graphics.strip import equal_runs
 
 _HERE = Path(__file__).parent
 #: The style of every page, also of those that are served.
@@ -46,7 +47,7 @@ def page_environment(*folders: Path) -> Environment:
     environment.filters.update(
         kind=lambda node: type(node).__name__,
         long=_long,
-        runs=level_runs,
+        runs=equal_runs,
         mark=_mark,
         verdict=_verdict,
         tone=tone,
@@ -65,18 +66,6 @@ def _mark(verdict: str, size: float = 12) -> Markup:
 
 def _verdict(verdict: str, size: float = 12) -> Markup:
     return VerdictWord(verdict, size).markup()
-
-
-def level_runs(strip: Strip) -> list[tuple[int, int, int]]:
-    """Neighbouring slices of one level as one mark: its place, its width, its level."""
-    found: list[tuple[int, int, int]] = []
-    for place, level in enumerate(strip.levels):
-        if found and found[-1][2] == level:
-            start, wide, _ = found.pop()
-            found.append((start, wide + 1, level))
-        else:
-            found.append((place, 1, level))
-    return found
 
 
 def html_page(document: Document) -> str:

@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from bench.judge.review import Records
 from bench.metrics import HEADLINES, METRICS, in_summary
 from bench.quantiles import P99, QUANTILES, quantile_name
 from bench.record.records.summary import Quantiles
 from bench.record.records.verdicts import ClauseVerdict
-from bench.record.run_folder import Run
 from bench.show.document import Column, Node, Section, Table
 from bench.show.graphics.panel import Axis, Panel, PanelOf, Panels, Point
-from bench.show.lanes import LaneView, by_stage, lane_views
+from bench.show.lanes import LaneView, by_stage
 from bench.show.places import quantile_column
 from bench.show.wording import capital, count, duration, milliseconds, per_cent
 from bench.units import show_list
@@ -30,9 +28,9 @@ QUESTION = "How slow are the slowest?"
 FEW, _PEERS_MOST, _PANELS_MOST = 3, 6, 60
 
 
-def slow_section(run: Run, records: Records) -> Iterator[Section]:
+def slow_section(lanes: Sequence[LaneView]) -> Iterator[Section]:
     """The section; none without an answer."""
-    views = [view for view in lane_views(run, records) if view.curves]
+    views = [view for view in lanes if view.curves]
     if not views:
         return
     if len(views) == 1:

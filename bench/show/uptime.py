@@ -92,7 +92,7 @@ def _left_open(period: PeriodRecord) -> bool:
 
 def period_answer(period: PeriodRecord) -> str:
     """`99.97 % of requests were answered. By the contract's own definition September had …`."""
-    judged = [each for each in period.clauses if each.verdict != "REPORTED"]
+    judged = [each for each in period.clauses if each.judged]
     if not judged:
         return f"{period_name(period)}: the contract promises nothing that a log can show."
     worst = min(judged, key=lambda each: WORST_FIRST.index(each.verdict))
@@ -155,7 +155,7 @@ def _definitions(clauses: Sequence[CensusClause]) -> list[_Definition]:
     found: list[_Definition] = []
     nearby: dict[tuple[str, float], tuple[NeighbourRecord, ExactShare]] = {}
     for clause in clauses:
-        if clause.verdict == "REPORTED" or clause.promised is None or not clause.neighbours:
+        if not clause.judged or clause.promised is None or not clause.neighbours:
             continue
         named = next((each for each in clause.neighbours if each.own), None)
         name = named.definition if named else clause_name(clause.text)

@@ -93,7 +93,7 @@ def _period(period: WatchedPeriod) -> Iterator[Node]:
     )
     for clause in period.clauses:
         yield Verdict(clause.verdict, "clause", f" so far: {clause_name(clause.text)}")
-        if clause.verdict != "REPORTED":
+        if clause.judged:
             yield from _clause(clause)
     if (credit := period.credit) is not None:
         certain, most = (per_cent(each.share) for each in (credit.share, credit.at_most))

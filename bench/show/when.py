@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 
 from bench.judge.reached import undecided
-from bench.judge.review import Records
 from bench.judge.shape import ENOUGH
 from bench.metrics import METRICS
 from bench.record.records.manifest import LaneRecord
@@ -24,7 +23,7 @@ from bench.show.document import Node, Section
 from bench.show.graphics.dots import Dots
 from bench.show.graphics.panel import Axis
 from bench.show.graphics.strip import HeatStrip, Mark, Phase, StageStrips, StripKey
-from bench.show.lanes import LaneView, by_stage, lane_views
+from bench.show.lanes import LaneView, by_stage
 from bench.show.wording import capital, count, duration, milliseconds, per_cent, visible
 from bench.units import MS, show_duration, show_list
 
@@ -36,9 +35,9 @@ _NAMED_MOST, _PHASES_MOST, _TICKS_MOST = 3, 8, 60
 _DRILLS = {"cut": "fault", "heal": "recovery"}
 
 
-def when_section(run: Run, records: Records) -> Iterator[Section]:
+def when_section(run: Run, lanes: Sequence[LaneView]) -> Iterator[Section]:
     """The section; none without an answer."""
-    views = [view for view in lane_views(run, records) if view.slices is not None]
+    views = [view for view in lanes if view.slices is not None]
     if not views:
         return
     nodes: list[Node]

@@ -20,7 +20,7 @@ from bench.record.run_folder import Run
 from bench.show.attribution import level_bound, level_name
 from bench.show.document import Bullets, Node, Section, Text
 from bench.show.graphics.causes import KINDS, Card, Cards, Share, Spent
-from bench.show.lanes import LaneView, lane_views
+from bench.show.lanes import LaneView
 from bench.show.wording import between, count, counts, milliseconds, per_cent, visible
 from bench.units import show_list
 
@@ -78,11 +78,11 @@ class Slow:
     event_name: str
 
 
-def why_section(run: Run, records: Records) -> Iterator[Section]:
+def why_section(run: Run, records: Records, lanes: Sequence[LaneView]) -> Iterator[Section]:
     """The section; none without an answer."""
     explained = [
         _slow(run, view, record)
-        for view in lane_views(run, records)
+        for view in lanes
         if (record := records.attribution.targets.get(view.lane.name)) is not None
         and worth_a_card(view, record)
     ]

@@ -279,7 +279,7 @@ def _beside_limit(value: float, clause: ClauseVerdict) -> str:
 def limit(clause: ClauseVerdict) -> str:
     """`≤ 800 ms`, `≥ 99.9 %`, or absent for a clause that is only reported."""
     bound = clause.promised
-    if bound is None or clause.verdict == "REPORTED":
+    if bound is None or not clause.judged:
         return ABSENT
     sign = {">=": "≥", "<=": "≤"}.get(clause.operator, clause.operator)
     return (
@@ -302,7 +302,7 @@ def decider(clause: ClauseVerdict) -> str:
     """The counts that decided a clause; for an undecided one the judge's reason and what would
     decide it.
     """
-    if clause.verdict == "REPORTED":
+    if not clause.judged:
         return "no limit, reported only" if clause.promised is None else "reported only"
     if clause.verdict == "INCONCLUSIVE" or clause.kind.partial:  # no count decides a partial one
         return sentences(clause.reason)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from scipy import stats
 
 from bench.judge.stats.dependence import Trials
-from bench.judge.stats.sequential import e_values, holm, look_times, steadiness, trend
+from bench.judge.stats.sequential import holm, look_times, steadiness, trend
 
 VECTORS = Path(__file__).resolve().parents[2] / "../shared/stats_reference.json"
 P0 = Fraction(1, 100)
@@ -28,45 +27,6 @@ def trials(n: int, bad: Any) -> Trials:
     flags = np.zeros(n, bool)
     flags[np.asarray(bad, int)] = True
     return Trials(np.arange(n) * 1_000_000, flags, np.zeros(n, bool), None)
-
-
-@with_vectors
-def test_e_values_are_the_tables() -> None:
-    """Both log e-values agree with the reference to 1e-6, from strong evidence against to strong
-    evidence for.
-    """
-    for row in reference("e_process")["vectors"]:
-        found = e_values(row["S"], row["n"], Fraction(str(row["p0"])))
-        assert found == pytest.approx((row["log_e_pass"], row["log_e_fail"]), rel=1e-6)
-
-
-@with_vectors
-def test_the_price_of_looking_at_any_time() -> None:
-    """E reaches 1/alpha at the table's n and not one request before."""
-    for row in reference("e_process")["n_to_pass"]:
-        for bad, sizes in row["n_to_pass_by_exceedances"].items():
-            n, p0 = sizes["anytime_n"], Fraction(str(row["p0"]))
-            enough = -math.log(row["alpha"])
-            assert (
-                e_values(int(bad), n - 1, p0).passing < enough <= e_values(int(bad), n, p0).passing
-            )
-
-
-def test_e_values_are_a_fair_game() -> None:
-    """Where p0 is true the mean of each e-value over all outcomes of n requests is exactly one."""
-    chances = stats.binom.pmf(np.arange(41), 40, 0.1)
-    values = [e_values(bad, 40, Fraction(1, 10)) for bad in range(41)]
-    assert sum(chances * np.exp([value.passing for value in values])) == pytest.approx(1, rel=1e-9)
-    assert sum(chances * np.exp([value.failing for value in values])) == pytest.approx(1, rel=1e-9)
-    for bad, n, p0 in (
-        (3, 2, P0),
-        (-1, 2, P0),
-        (1, 2, Fraction(0)),
-        (1, 2, Fraction(1)),
-        (1, 2, Fraction(-1, 2)),
-    ):
-        with pytest.raises(ValueError, match="no evidence"):
-            e_values(bad, n, p0)
 
 
 def test_looks_are_planned_and_spend_alpha() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from bench.show.graphics.causes import Cards
 from bench.show.graphics.dots import Dots
 from bench.show.graphics.panel import Axis, Panel, Panels
 from bench.show.graphics.strip import HeatStrip, StageStrips, level
+from bench.show.lanes import lane_views
 from bench.show.slow import slow_section
 from bench.show.when import DOTS_MOST, when_section
 from bench.show.why import merged, why_section
@@ -33,7 +35,21 @@ from tests.support.rows_by_hand import (
 )
 
 EVIL = "<b>u</b>\u202e" + "w" * 200
-SECTIONS = (slow_section, when_section, why_section)
+
+
+def how_slow(run: Run, records: Records) -> Iterator[Section]:
+    return slow_section(lane_views(run, records))
+
+
+def when_slow(run: Run, records: Records) -> Iterator[Section]:
+    return when_section(run, lane_views(run, records))
+
+
+def why_slow(run: Run, records: Records) -> Iterator[Section]:
+    return why_section(run, records, lane_views(run, records))
+
+
+SECTIONS = (how_slow, when_slow, why_slow)
 
 
 def second(at: int, e2e: int = 100, lane: int = 0, n: int = 10) -> list[Row]:
@@ -109,7 +125,7 @@ def test_one_target_says_how_slow_when_and_why() -> None:
 
 def test_an_outage_stands_before_what_it_brings_with_it() -> None:
     """Its sentence is the card's first."""
-    [cards] = one(why_section(*outage())).of(Cards)
+    [cards] = one(why_slow(*outage())).of(Cards)
     [card] = cards.cards
     assert card.about == "100 of 600 over 800 ms"
     assert card.sentences[0] == (
@@ -132,7 +148,7 @@ def test_several_targets_are_told_apart() -> None:
 
 def test_panels_have_the_same_axes_and_strips_the_slices_of_the_rows() -> None:
     """Both targets on one pair of axes; a strip's counts are those of the seconds."""
-    slow, when = one(slow_section(*beside())), one(when_section(*beside()))
+    slow, when = one(how_slow(*beside())), one(when_slow(*beside()))
     [panels] = slow.of(Panels)
     assert len({each.panel.axis for each in panels.panels}) == 1
     assert [each.verdict for each in panels.panels] == ["FAIL", "FAIL"]
@@ -147,12 +163,12 @@ def test_panels_have_the_same_axes_and_strips_the_slices_of_the_rows() -> None:
 
 def test_a_small_run_of_one_target_is_a_dot_a_request() -> None:
     """Failures have no latency; a larger one is a strip."""
-    [dots] = one(when_section(*outage())).of(Dots)
+    [dots] = one(when_slow(*outage())).of(Dots)
     assert len(dots.dots) == 600
     assert sum(ms is None for _, ms in dots.dots) == 10
     assert dots.limit_ms == 800
     large = [row for at in range(60) for row in second(at, n=DOTS_MOST // 60 + 1)]
-    section = one(when_section(*run_with(large, "t")))
+    section = one(when_slow(*run_with(large, "t")))
     assert not section.of(Dots)
     assert section.answer == "Never: no request took longer than 800 ms or failed."
     assert len(section.of(StageStrips)) == 1
@@ -194,8 +210,8 @@ def test_hostile_names_are_words() -> None:
 
 def test_graphics_are_light_and_say_what_they_show() -> None:
     """A panel about 2 kB, a strip 1 kB; each picture has a sentence."""
-    [panels] = one(slow_section(*beside())).of(Panels)
-    [strips] = one(when_section(*beside())).of(StageStrips)
+    [panels] = one(how_slow(*beside())).of(Panels)
+    [strips] = one(when_slow(*beside())).of(StageStrips)
     assert max(len(each.panel.markup()) for each in panels.panels) < 2600
     assert max(len(strip.markup()) for _, _, strip in strips.rows) < 1800
     for of in SECTIONS:
@@ -208,16 +224,16 @@ def test_nothing_answered_has_no_panels_and_no_reason() -> None:
     """Every request failed: no latency to show, but when it was."""
     rows = [failed(Outcome.refused, due=1000 * at) for at in range(60)]
     run, records = run_with(rows, "t")
-    assert not list(slow_section(run, records))
-    assert one(when_section(run, records)).answer.startswith("60 of 60 failed")
-    assert one(why_section(run, records)).answer == "t: errors: 60 refused, 60 slow requests."
+    assert not list(how_slow(run, records))
+    assert one(when_slow(run, records)).answer.startswith("60 of 60 failed")
+    assert one(why_slow(run, records)).answer == "t: errors: 60 refused, 60 slow requests."
     empty = run_with([], "t")
     assert not [section for of in SECTIONS for section in of(*empty)]
 
 
 def test_the_table_of_few_targets_asks_for_enough_rows() -> None:
     """600 rows have no p99.9."""
-    [table] = one(slow_section(*outage())).of(Table)
+    [table] = one(how_slow(*outage())).of(Table)
     grid = table.grid("html")
     assert "p99.9 needs 1,000 requests" in table.caption
     assert "p99.9" not in grid.head

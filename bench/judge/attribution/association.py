@@ -346,17 +346,10 @@ def adjusted_odds_ratio(
     return ratios
 
 
-def discoveries(p_values: Sequence[float], rate: float) -> list[bool]:
-    """Which hypotheses are rejected with a false-discovery rate of at most `rate` (Benjamini and
-    Hochberg).
-    """
-    level = level_of_each(p_values, rate)
-    return [p <= level for p in p_values]
-
-
 def level_of_each(p_values: Sequence[float], rate: float) -> float:
-    """The level at which each hypothesis comes to be tested: that of the last rejection, or of the
-    first where there is none. Limits at this level miss at most `rate` of what is rejected.
+    """The level at which each hypothesis comes to be tested, so that at most `rate` of the
+    discoveries are false (Benjamini and Hochberg): that of the last rejection, or of the first
+    where there is none. Limits at this level miss at most `rate` of what is rejected.
     """
     rejected = 1
     for place, p in enumerate(sorted(p_values), 1):

@@ -100,7 +100,7 @@ def agreeing(record: ClauseVerdict) -> ClauseVerdict:
     """
     promised = record.promised
     low, high = record.bound
-    if promised is None or record.verdict == "REPORTED":
+    if promised is None or not record.judged:
         return record
     rising = record.held_by in (">=", ">")
     keeps, breaks = (low, high) if rising else (high, low)

@@ -69,7 +69,7 @@ def observed(
                 confidence=clause.confidence,
             )
             for clause in judged
-            if clause.verdict != "REPORTED"
+            if clause.judged
         ],
     )
 

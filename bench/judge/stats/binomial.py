@@ -216,14 +216,6 @@ def count_tails(k: float, n: float, share: Share) -> tuple[float, float]:
     return at_most, at_least
 
 
-def log_beta_odds(a: float, b: float, x: Share) -> tuple[float, float]:
-    """ln of each tail of Beta(a, b) at x, lower and upper, in units of x^a (1-x)^b / B(a, b), for 0
-    < x < 1.
-    """
-    lower, upper, front = _log_tails(a, b, *both(x))
-    return lower - front, upper - front
-
-
 def first(
     holds: Callable[[int], bool],
     low: int,

@@ -1,36 +1,26 @@
-"""Verdicts over time and over several clauses: planned looks, e-values, steadiness, Holm's order.
+"""Verdicts over time and over several clauses: planned looks, steadiness, Holm's order.
 
-In: the trials so far, counts, p values. Out: verdicts at planned looks, log e-values, diagnostics
-of drift and warm-up, which FAIL claims stand together. Must stay true: a look spends its share of
-alpha and the looks are fixed before the run; an e-value decides no verdict and
-ends no run; a diagnostic never drops a row. Methods 3.5 to 3.7; figures: docs/statistics.md.
+In: the trials so far, counts, p values. Out: verdicts at planned looks, diagnostics of drift and
+warm-up, which FAIL claims stand together. Must stay true: a look spends its share of alpha and the
+looks are fixed before the run; a diagnostic never drops a row. Methods 3.5 to 3.7; figures:
+docs/statistics.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
-from bench.judge.stats.binomial import beta_tails, log_beta_odds
+from bench.judge.stats.binomial import beta_tails
 from bench.judge.stats.dependence import Trials
 from bench.judge.stats.groups import BLOCKS, count_within, equal_times, watched_ns
 from bench.judge.stats.tail import MSER_BATCH, Mser5, mser5
 from bench.record.samples import Float, Int
 
 LOOKS = 4
-
-
-class EValues(NamedTuple):
-    """Natural logs of the evidence that the share is below p0 (`passing`) and above it
-    (`failing`).
-    """
-
-    passing: float
-    failing: float
 
 
 class Trend(NamedTuple):
@@ -56,19 +46,6 @@ class Steadiness:
 def look_times(start_ns: int, end_ns: int, looks: int = LOOKS) -> tuple[int, ...]:
     """The moments of the planned looks, the last at the end: quarters of the run for four."""
     return tuple(start_ns + (end_ns - start_ns) * number // looks for number in range(1, looks + 1))
-
-
-def e_values(bad: int, n: int, p0: Fraction) -> EValues:
-    """Evidence from a stream of independent requests that may be read at any time.
-
-    The likelihood averaged over Jeffreys' prior cut to each side of p0, over the likelihood at
-    p0. Where p0 is true, the chance that E ever reaches 1/alpha is at most alpha (Ville).
-    """
-    if not 0 <= bad <= n or not 0 < p0 < 1:
-        raise ValueError(f"no evidence in {bad} of {n} against {p0}")
-    below, above = log_beta_odds(bad + 0.5, n - bad + 0.5, p0)
-    prior_below, prior_above = log_beta_odds(0.5, 0.5, p0)
-    return EValues(below - prior_below, above - prior_above)
 
 
 def trend(values: Sequence[float] | Float | Int) -> Trend | None:

@@ -232,6 +232,11 @@ class CensusClause(Record):
     source: str | None = None
 
     @property
+    def judged(self) -> bool:
+        """Whether it counts in the period's verdict."""
+        return self.verdict != "REPORTED"
+
+    @property
     def measured(self) -> bool:
         """Whether the log has the columns for it."""
         return self.promised is not None

@@ -228,6 +228,11 @@ class Forecast(Record):
     verdict: Verdict
     reason: str
 
+    @property
+    def judged(self) -> bool:
+        """Whether it counts in the run's overall verdict: always."""
+        return True
+
 
 class Expectation(Record):
     """What a suite expects of a verdict, a comparison, a route or a census, and what it got."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from markupsafe import Markup
 
 from bench.show.graphics.palette import PALETTE
+
+V = TypeVar("V")
 
 #: Shares of bad requests up to which a slice has the next level, above the clause's budget.
 _UP_TO = (0.1, 0.5)
@@ -51,7 +54,8 @@ class HeatStrip:
         for each in range(LEVELS):
             found = "".join(
                 f"M{first} 0h{end - first}v10h-{end - first}z"
-                for first, end in _runs([here == each for here in levels])
+                for first, end, here in equal_runs(levels)
+                if here == each
             )
             if found:
                 paths.append(
@@ -61,7 +65,8 @@ class HeatStrip:
                 )
         feet = "".join(
             f"M{first} 8.2h{end - first}v1.8h-{end - first}z"
-            for first, end in _runs([count > 0 for count in self.failed])
+            for first, end, failed in equal_runs([count > 0 for count in self.failed])
+            if failed
         )
         if feet:
             paths.append(
@@ -80,14 +85,14 @@ class HeatStrip:
         )
 
 
-def _runs(marked: Sequence[bool]) -> list[tuple[int, int]]:
-    """Neighbours that are marked: the first, and behind the last."""
-    found = list[tuple[int, int]]()
-    for place, mark in enumerate(marked):
-        if mark and found and found[-1][1] == place:
-            found[-1] = found[-1][0], place + 1
-        elif mark:
-            found.append((place, place + 1))
+def equal_runs(values: Sequence[V]) -> list[tuple[int, int, V]]:
+    """Neighbours of one value: the first, the place behind the last, the value."""
+    found = list[tuple[int, int, V]]()
+    for place, value in enumerate(values):
+        if found and found[-1][2] == value:
+            found[-1] = found[-1][0], place + 1, value
+        else:
+            found.append((place, place + 1, value))
     return found
 
 
