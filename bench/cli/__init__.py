@@ -25,6 +25,7 @@ from bench.errors import ExitCode, TailproofError
 
 #: command -> module that holds it under the same name (`_` for `-`). Listed in the order of use.
 _COMMANDS = {
+    "doctor": "bench.cli.doctor",
     "run": "bench.cli.run",
     "resume": "bench.cli.resume",
     "merge": "bench.cli.finished",
@@ -48,7 +49,7 @@ _COMMANDS = {
 
 
 #: Play or serve runs: they need Unix, and go on when their terminal is closed.
-_PLAYING = {"run", "resume", "merge", "calibrate", "simulate", "watch", "ramp"}
+_PLAYING = {"doctor", "run", "resume", "merge", "calibrate", "simulate", "watch", "ramp"}
 _SERVING = {"gateway", "ui"}
 #: Their exit code is a verdict, and their results are files or said by it: it stands whatever
 #: became of what they print. Of the others, what they print is the result.

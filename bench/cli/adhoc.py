@@ -53,7 +53,7 @@ def adhoc_suite(flags: SuiteFlags) -> Suite:
         raise UserError(
             "is required with --url", where="--model", remedy="name the model to ask for"
         )
-    target = _target(flags)
+    target = flagged_target(flags)
     profile = _profile(flags)
     contract = _contract(flags, None)
     stage = Stage(
@@ -84,7 +84,7 @@ def override_suite(suite: Suite, flags: SuiteFlags) -> Suite:
     stages = []
     for stage in suite.stages:
         where = f"stage {stage.name!r}"
-        targets = [_override_target(target, flags) for target in stage.targets]
+        targets = [override_target(target, flags) for target in stage.targets]
         profile = load_profile(flags.profile) if flags.profile else stage.profile
         profile = _override_numbers(profile, flags, where)
         contract = _contract(flags, stage.contract)
@@ -195,7 +195,8 @@ def _query(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _target(flags: SuiteFlags) -> Target:
+def flagged_target(flags: SuiteFlags) -> Target:
+    """The target that flags alone describe. Raises UserError."""
     fields = {"description": "given by flags", "name": "target", **_target_fields(flags)}
     if fields["base_url"] == EMBEDDED:
         raise UserError(
@@ -206,12 +207,13 @@ def _target(flags: SuiteFlags) -> Target:
     return checked(parse_model(Target, fields, "command line", _FLAGS), "--url")
 
 
-def _override_target(target: Target, flags: SuiteFlags) -> Target:
+def override_target(target: Target, flags: SuiteFlags) -> Target:
+    """The target with the flags that were given in place of its own keys."""
     fields = _target_fields(flags)
     if not fields:
         return target
     if target.legs:  # a route sends nothing itself
-        legs = tuple(_override_target(leg, flags) for leg in target.legs)
+        legs = tuple(override_target(leg, flags) for leg in target.legs)
         waits = {"timeout": legs[0].timeout} if "timeout" in fields else {}
         return target.model_copy(
             update={"legs": legs, "stream": all(leg.stream for leg in legs), **waits}

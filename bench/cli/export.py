@@ -150,7 +150,7 @@ _KINDS = (
     *("contract", "profile", "target", "suite", "scenario"),
     *("run", "summary", "verdicts", "comparisons", "routes", "attribution", "census", "ramp"),
     "runs",
-    *("calibration", "watch"),
+    *("calibration", "watch", "doctor"),
     *extras.schemas(),
 )
 
@@ -220,6 +220,7 @@ def models() -> dict[str, Any]:
     from bench.record.records.calibration import Calibration
     from bench.record.records.census import CensusRecord
     from bench.record.records.comparisons import Comparisons
+    from bench.record.records.diagnosis import Diagnosis
     from bench.record.records.manifest import Manifest
     from bench.record.records.ramp import RampRecord
     from bench.record.records.routes import Routes
@@ -249,6 +250,7 @@ def models() -> dict[str, Any]:
         "runs": RunsRecord,
         "calibration": Calibration,
         "watch": WatchStatus,
+        "doctor": Diagnosis,
         **of_extras,
     }
 

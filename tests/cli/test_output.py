@@ -56,6 +56,7 @@ COMMANDS = [
 #: Those that need more than a folder are tried where they are tested.
 ELSEWHERE = {
     "claim": "tests/test_compliance.py",
+    "doctor": "tests/test_doctor.py",
     "sign": "tests/cli/test_verify_command.py",
     "watch": "tests/test_watch.py",
     "resume": "tests/test_crash.py",
