@@ -73,7 +73,7 @@ def start_up(address: str, place: Path) -> None:
     for number in range(3):
         provider = Provider()
         begun = monotonic_ns()
-        load = ("--arrival", "constant", "--request-rate", "20", "--duration", "2s")
+        load = ("--arrival", "constant", "--rate", "20", "--duration", "2s")
         code, output = run(
             *small_requests(provider.server_port, *load),
             *on_cluster(address, place / f"start-{number}"),
@@ -118,9 +118,7 @@ def overhead(address: str, place: Path, turns: int, rate: int) -> None:
                 json.loads((out / "summary.json").read_text())["targets"]["target"]["ok"] / 8
             )
             out, known = place / f"open-{way}-{turn}", len(_truth(port, 0))
-            run(
-                *target, *words, "--request-rate", str(rate), "--duration", "10s", "--out", str(out)
-            )
+            run(*target, *words, "--rate", str(rate), "--duration", "10s", "--out", str(out))
             truth = np.array(
                 [
                     (last - received, first - received)
@@ -231,7 +229,7 @@ def kills(head: RayNode, others: list[RayNode], place: Path, times: int, seed: i
     for number in range(times):
         draw = random.Random(f"{seed}-{number}")
         provider, folder = Keeper(), place / f"kill-{number}"
-        load = ("--request-rate", "50", "--duration", "8s", "--slo", "e2e:p90<500ms")
+        load = ("--rate", "50", "--duration", "8s", "--slo", "e2e:p90<500ms")
         process = tailproof(
             "run",
             "--quiet",
@@ -283,7 +281,7 @@ def hosts(place: Path) -> int:
         )
         nodes = [head]
         promises = [f"--slo={clause}" for clause in ("e2e:p90<3s", "e2e:p90<700ms", "uptime>=99%")]
-        load = ("--request-rate", "100", "--duration", "20s", "--yes", *promises)
+        load = ("--rate", "100", "--duration", "20s", "--yes", *promises)
         words = small_requests(port, *NULL_SERVER_SIZES, *load, host=first_ip)
         try:
             for name in ("one host", "two hosts"):

@@ -50,7 +50,7 @@ def start(provider: Provider, folder: Path, workers: int) -> subprocess.Popen[by
         f"http://127.0.0.1:{provider.server_port}/v1",
         "--model",
         "m",
-        "--request-rate",
+        "--rate",
         str(RATE),
         "--duration",
         f"{LENGTH_S}s",

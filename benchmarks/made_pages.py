@@ -98,7 +98,7 @@ def serving(*command: str) -> Iterator[str]:
 def _sent(folder: Path, url: str, rate: str, duration: str) -> subprocess.Popen[bytes] | None:
     if folder.exists():
         return None
-    load = ["--request-rate", rate, "--duration", duration]
+    load = ["--rate", rate, "--duration", duration]
     return started(["run", "--url", url, "--model", "m", *load, *_SLO, "--out", folder])
 
 

@@ -197,7 +197,7 @@ def live(folder: Path, asked: bool) -> Iterator[None]:
         yield
         return
     with gateway() as url:
-        load = ["--request-rate", "20", "--duration", "10min", "--slo", "ttft:p99<800ms"]
+        load = ["--rate", "20", "--duration", "10min", "--slo", "ttft:p99<800ms"]
         process = started(["run", "--url", url, "--model", "m", *load, "--quiet", "--out", run])
         time.sleep(8)
         yield

@@ -89,7 +89,7 @@ def main() -> int:
                 f"http://127.0.0.1:{ready['port']}/v1",
                 "--model",
                 "null",
-                "--request-rate",
+                "--rate",
                 str(given.rate),
                 "--request-count",
                 str(given.requests),

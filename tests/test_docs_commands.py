@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from bench.app.conclude import worst_exit
 from bench.cli import tailproof
-from bench.cli.flags import SuiteFlags, flags_of
+from bench.cli.flags import SuiteFlags, flags_of, parsed_rate
 from bench.cli.run import suite_of
 from bench.errors import ExitCode
 from bench.extras.cost.cost import parse_tokens
@@ -34,7 +34,7 @@ from bench.plan.rows import SCHEDULE_DTYPE
 from bench.plan.suite import ScenarioFile, StageFile, SuiteFile, load_suite
 from bench.plan.target import Target, load_target
 from bench.record.samples import SAMPLE_DTYPE
-from bench.units import parse_duration_ns, parse_rate_per_s, parse_share, parse_usd
+from bench.units import parse_duration_ns, parse_share, parse_usd
 from bench.userfile import builtin_names
 from tests.test_docs import PAGES, ROOT
 
@@ -128,8 +128,7 @@ def calls_of(program: str) -> list[Typed]:
 #: Flags with a language of their own, by the name of their parameter -> what reads them.
 LANGUAGES: dict[str, Callable[[str], object]] = {
     "slo": parse_slo,
-    "request_rate": lambda text: parse_rate_per_s(text if "/" in text else f"{text}/s"),
-    **dict.fromkeys(("rate", "min_rate", "max_rate"), parse_rate_per_s),
+    **dict.fromkeys(("rate", "min_rate", "max_rate"), functools.partial(parsed_rate, "rate")),
     **dict.fromkeys(
         ("duration", "max_time", "lasts", "cool_down", "limit", "timeout", "warmup_duration"),
         parse_duration_ns,

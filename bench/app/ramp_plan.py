@@ -126,7 +126,7 @@ def begun_plan(suite: Suite, terms: Terms) -> Plan:
         raise UserError(
             f"{show_rate(lowest)} is above {show_rate(start)}, at which the search begins",
             where="--min-rate",
-            remedy="lower it, or begin higher with --request-rate",
+            remedy="lower it, or begin higher with --rate",
         )
     return compile_plan(
         at_rate(suite, start, strict(stage.contract, terms.max_probes + 1)), terms.seed

@@ -23,28 +23,41 @@ from bench import __version__, extras, machine
 from bench.cli import progress, streams
 from bench.errors import ExitCode, TailproofError
 
-#: command -> module that holds it under the same name (`_` for `-`). Listed in the order of use.
+#: command -> module that holds it under the same name (`_` for `-`), by what it is for. Listed in
+#: the order of use.
 _COMMANDS = {
-    "doctor": "bench.cli.doctor",
-    "run": "bench.cli.run",
-    "resume": "bench.cli.resume",
-    "merge": "bench.cli.finished",
-    "plan": "bench.cli.plan",
-    "judge": "bench.cli.judge",
-    "report": "bench.cli.judge",
-    "claim": "bench.cli.export",
-    "verify": "bench.cli.finished",
-    "sign": "bench.cli.finished",
-    "compare": "bench.cli.finished",
-    "export": "bench.cli.export",
-    "schema": "bench.cli.export",
-    "calibrate": "bench.cli.gateway",
-    "profiles": "bench.cli.plan",
-    "gateway": "bench.cli.gateway",
-    "simulate": "bench.cli.plan",
-    "watch": "bench.cli.watch",
-    "ramp": "bench.cli.ramp",
-    "attribute": "bench.cli.finished",
+    "Measure": {
+        "doctor": "bench.cli.doctor",
+        "run": "bench.cli.run",
+        "plan": "bench.cli.plan",
+        "ramp": "bench.cli.ramp",
+        "resume": "bench.cli.resume",
+        "merge": "bench.cli.finished",
+        "calibrate": "bench.cli.gateway",
+    },
+    "Judge": {
+        "judge": "bench.cli.judge",
+        "attribute": "bench.cli.finished",
+        "report": "bench.cli.judge",
+        "claim": "bench.cli.export",
+        "verify": "bench.cli.finished",
+        "sign": "bench.cli.finished",
+        "export": "bench.cli.export",
+    },
+    "Compare": {
+        "compare": "bench.cli.finished",
+    },
+    "Watch": {
+        "watch": "bench.cli.watch",
+    },
+    "Learn": {
+        "help": "bench.cli.learn",
+        "profiles": "bench.cli.plan",
+        "schema": "bench.cli.export",
+        "gateway": "bench.cli.gateway",
+        "simulate": "bench.cli.plan",
+        "completion": "bench.cli.learn",
+    },
 }
 
 
@@ -59,14 +72,22 @@ _FAULT, _UNWRITTEN = 70, 74
 
 
 @functools.cache
-def _commands() -> dict[str, str]:
+def _groups() -> dict[str, dict[str, str]]:
     """Our commands and those of the installed extras, in the order of the help."""
-    modules = dict(_COMMANDS)
-    names = list(_COMMANDS)
+    groups = {title: dict(held) for title, held in _COMMANDS.items()}
     for command, module, after in extras.commands():
-        modules[command] = module
-        names.insert(names.index(after) + 1 if after else len(names), command)
-    return {name: modules[name] for name in names}
+        for title, held in groups.items():
+            if after in held:
+                names = list(held)
+                names.insert(names.index(after) + 1, command)
+                groups[title] = {name: held.get(name, module) for name in names}
+                break
+    return groups
+
+
+@functools.cache
+def _commands() -> dict[str, str]:
+    return {name: module for held in _groups().values() for name, module in held.items()}
 
 
 class _Commands(click.Group):
@@ -85,6 +106,23 @@ class _Commands(click.Group):
             found.callback = lambda **_: machine.refuse_without_unix(cmd_name)
         return found
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        widest = max(map(len, _commands()))
+        for title, held in _groups().items():
+            found = [(name, self.get_command(ctx, name)) for name in held]
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (name.ljust(widest), each.get_short_help_str(120))
+                        for name, each in found
+                        if each
+                    ]
+                )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        click.Command.format_options(self, ctx, formatter)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -96,18 +134,27 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
+#: `\b` keeps the lines as they are.
+_EXIT_CODES = """\b
+Exit codes: 0 PASS (or every expectation met), 1 FAIL, 2 usage or bad file,
+3 INCONCLUSIVE, 4 INVALID (the harness was the limit), 5 target unreachable,
+130 interrupted (partial results are kept and reported).
+"""
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EXIT_CODES,
 )
 @click.version_option(__version__, prog_name="tailproof")
 def tailproof() -> None:
     """Does this LLM API keep its latency and uptime contract, in the tail?
 
     \b
-    Exit codes: 0 PASS (or every expectation met), 1 FAIL, 2 usage or bad file,
-    3 INCONCLUSIVE, 4 INVALID (the harness was the limit), 5 target unreachable,
-    130 interrupted (partial results are kept and reported).
+    tailproof help                 what people come to do, each with its command
+    tailproof help first verdict   one of them
+    tailproof COMMAND --help       examples and flags of a command
     """
 
 

@@ -227,7 +227,7 @@ def override_target(target: Target, flags: SuiteFlags) -> Target:
 def _profile(flags: SuiteFlags) -> Profile:
     if flags.profile:
         return _override_numbers(load_profile(flags.profile), flags, f"profile {flags.profile}")
-    rate, users = flags.request_rate, flags.concurrency
+    rate, users = flags.rate, flags.concurrency
     arrivals: dict[str, Any]
     if users is not None and rate is None and flags.arrival is None and flags.burstiness is None:
         arrivals = {"kind": "closed", "concurrency": users}
@@ -236,7 +236,7 @@ def _profile(flags: SuiteFlags) -> Profile:
         kind = flags.arrival or ("gamma" if flags.burstiness is not None else "poisson")
         arrivals = {
             "kind": kind,
-            "rate": parsed_rate("--request-rate", rate or _DEFAULT_RATE),
+            "rate": parsed_rate("--rate", rate or _DEFAULT_RATE),
         }
         if kind in ARRIVALS_WITH_BURSTINESS:
             arrivals["burstiness"] = flags.burstiness if flags.burstiness is not None else 1.0
@@ -263,7 +263,7 @@ def _profile(flags: SuiteFlags) -> Profile:
 
 
 def _override_numbers(profile: Profile, flags: SuiteFlags, where: str) -> Profile:
-    rate = flags.request_rate
+    rate = flags.rate
     for flag in ("arrival", "burstiness"):
         if getattr(flags, flag) is not None:
             raise UserError(
@@ -274,7 +274,7 @@ def _override_numbers(profile: Profile, flags: SuiteFlags, where: str) -> Profil
     profile = override_profile(
         profile,
         where,
-        rate=parsed_rate("--request-rate", rate) if rate else None,
+        rate=parsed_rate("--rate", rate) if rate else None,
         duration_ns=_duration(flags),
         requests=flags.request_count,
         max_in_flight=flags.concurrency,

@@ -15,6 +15,7 @@ from bench.cli.flags import (
     takes,
     with_options,
 )
+from bench.cli.help import command
 from bench.cli.output import format_option, print_json, print_result
 from bench.errors import ExitCode
 
@@ -52,7 +53,7 @@ class DoctorFlags(SuiteFlags):
     form: str = "text"
 
 
-@click.command(short_help="Find out what an endpoint speaks, and what to write to test it.")
+@command(short_help="Find out what an endpoint speaks, and what to write to test it.")
 @click.argument("target", required=False)
 @with_options(*TARGET_FLAGS)
 @format_option()
@@ -63,10 +64,6 @@ def doctor(flags: DoctorFlags) -> int:
 
     TARGET is a target file, in place of --url or with flags over it. At most 32 output tokens are
     asked for; an API that the server does not speak costs a refused request and nothing else.
-
-    \b
-    tailproof doctor --url http://localhost:8000/v1
-    tailproof doctor --url https://api.example.com/v1 --model m --api-key-env MY_KEY
 
     Exit codes: 0 a run would be answered, 2 usage, 5 it would not.
     """

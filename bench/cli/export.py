@@ -15,6 +15,7 @@ import click
 
 from bench import extras
 from bench.cli.flags import takes
+from bench.cli.help import command
 from bench.cli.output import (
     Form,
     Prepared,
@@ -107,7 +108,7 @@ class ExportFlags:
     elsewhere: Mapping[str, Any]
 
 
-@click.command(short_help="Write a run or a contract in the format of another tool.", help=_HELP)
+@command(short_help="Write a run or a contract in the format of another tool.", help=_HELP)
 @click.argument("what", metavar="RUN[:TARGET]|CONTRACT")
 @click.option("--format", "form", type=click.Choice(list(_FORMS)), required=True)
 @click.option(
@@ -155,7 +156,7 @@ _KINDS = (
 )
 
 
-@click.command(short_help="Print the JSON Schema of a kind of file, for editors.")
+@command(short_help="Print the JSON Schema of a kind of file, for editors.")
 @click.argument("kind", type=click.Choice(_KINDS))
 @click.option(
     "--format",
@@ -286,7 +287,7 @@ def _described(model: Any) -> dict[str, Any]:
     return found
 
 
-@click.command(short_help="Make the folder of a claim: statement, evidence, computation, digests.")
+@command(short_help="Make the folder of a claim: statement, evidence, computation, digests.")
 @click.argument("source", metavar="CENSUS|RUN[:TARGET]")
 @click.option(
     "--out",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.flags import filing_flags, filing_of, ready_to_file, takes
+from bench.cli.help import command
 from bench.cli.output import (
     format_option,
     print_json,
@@ -54,7 +55,7 @@ class CompareFlags:
         return {flag: getattr(self, name) for name, flag in flags.items()}
 
 
-@click.command(short_help="Compare two targets: is the dearer one faster, and is it worth it?")
+@command(short_help="Compare two targets: is the dearer one faster, and is it worth it?")
 @click.argument("arms", metavar="RUN[:NAME] [RUN[:NAME]]", nargs=-1, required=True)
 @click.option(
     "--metric",
@@ -93,8 +94,8 @@ def compare(flags: CompareFlags) -> int:
     compare RUN                    the comparisons that the run's suite asked for
     compare RUN:standard RUN:pro   two targets of one run
     compare OLD:pro NEW:pro        the same target in two runs
-    compare NEW:pro --baseline F   with a baseline that --save-baseline stored: exit 1 if it is
-                                   worse by more than the margin, 3 if that is not decided
+    compare NEW:pro --baseline F   with a stored baseline: exit 1 if worse by more
+                                   than the margin, 3 if that is not decided
     """
     from bench.errors import UserError
     from bench.judge.compare.arms import load_baseline
@@ -192,7 +193,7 @@ def _print(records: list[Comparison], form: str, made: Comparisons | None = None
     print_result(compared_result(records, made.expects if made else []))
 
 
-@click.command(short_help="Say what the slow requests of a run have in common.")
+@command(short_help="Say what the slow requests of a run have in common.")
 @click.argument("which", metavar="RUN[:NAME]")
 @click.option(
     "--limit",
@@ -232,7 +233,7 @@ _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command(short_help="Check a run's files and recompute its verdicts.")
+@command(short_help="Check a run's files and recompute its verdicts.")
 @click.argument("folder", metavar="RUN", type=_FOLDER)
 @click.option(
     "--public-key", type=_FILE, help="PEM file: check that run.json.sig is its owner's signature."
@@ -262,7 +263,7 @@ def _show_verified(found: Verified, form: str) -> None:
         print_result(verified_result(found))
 
 
-@click.command(short_help="Sign the manifest of a finished run.")
+@command(short_help="Sign the manifest of a finished run.")
 @click.argument("folder", metavar="RUN", type=_FOLDER)
 @click.option(
     "--key",
@@ -311,7 +312,7 @@ leave_out_option = click.option(
 )
 
 
-@click.command(short_help="Make one run of its shards, and judge it.")
+@command(short_help="Make one run of its shards, and judge it.")
 @click.argument(
     "folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )

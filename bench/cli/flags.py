@@ -89,7 +89,7 @@ def parsed(flag: str, parse: Callable[[Any], Value], value: str | None) -> Value
 
 
 def parsed_rate(flag: str, value: str) -> Fraction:
-    """Requests a second; a bare number is one, as `--request-rate 10` means to other tools."""
+    """Requests a second; a bare number is one, as in `--rate 50`."""
     from bench.units import parse_rate_per_s
 
     bare = value.strip().replace(".", "", 1).isdigit()
@@ -118,7 +118,7 @@ class SuiteFlags:
     model: str | None = None
     tier: str | None = None
     profile: str | None = None
-    request_rate: str | None = None
+    rate: str | None = None
     arrival: str | None = None
     burstiness: float | None = None
     concurrency: int | None = None
@@ -213,9 +213,7 @@ TARGET_AND_RATE = (
     ),
     click.option(
         "--rate",
-        "--request-rate",
-        "request_rate",
-        help='Requests a second, or "120/min".  [default: 10/s]',
+        help='Requests a second, such as 50, or "120/min".  [default: 10]',
     ),
     click.option(
         "--arrival",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bench.cli.help import command
 from bench.cli.output import (
     described,
     format_option,
@@ -14,7 +15,7 @@ from bench.cli.output import (
 )
 
 
-@click.command(short_help="Serve the simulated provider until Ctrl-C.")
+@command(short_help="Serve the simulated provider until Ctrl-C.")
 @click.option(
     "--scenario",
     "scenarios",
@@ -75,7 +76,7 @@ def gateway(
     return main(arguments + (["--truth-log", truth_log] if truth_log else []))
 
 
-@click.command(short_help="Measure this machine's own timing error and ceiling.")
+@command(short_help="Measure this machine's own timing error and ceiling.")
 @click.option(
     "--tokens",
     default=16,

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from bench.cli.flags import CensusFlags, filing_flags, filing_of, ready_to_file, takes
+from bench.cli.help import command
 from bench.cli.output import format_option, print_json, print_lines, print_result
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class JudgeFlags(CensusFlags):
     form: str
 
 
-@click.command(short_help="Judge a finished run, or a whole period of your own request log.")
+@command(short_help="Judge a finished run, or a whole period of your own request log.")
 @click.argument("folders", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--contract",
@@ -230,7 +231,7 @@ def _refuse_while_it_grows(folder: Path) -> None:
         )
 
 
-@click.command(short_help="Write the report of a run again.")
+@command(short_help="Write the report of a run again.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @filing_flags
 @click.option("--plots", is_flag=True, help="Also the figures of every target, as SVG files.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.flags import filing_flags, filing_of, parsed, parsed_rate, ready_to_file, takes
+from bench.cli.help import command
 from bench.cli.output import (
     described,
     format_option,
@@ -46,14 +47,12 @@ class PlanFlags:
     form: str
 
 
-@click.command(short_help="Show what a suite would send and whether that can decide.")
+@command(short_help="Show what a suite would send and whether that can decide.")
 @click.argument("suite")
 @click.option("--contract", help="Built-in name or .toml path: hold every target to this contract.")
 @click.option(
     "--rate",
-    "--request-rate",
-    "rate",
-    help="Requests per second of every stage, such as 20/s.  [default: the suite's]",
+    help='Requests a second of every stage, such as 50, or "120/min".  [default: the suite\'s]',
 )
 @click.option(
     "--slow-share",
@@ -179,7 +178,7 @@ def _changed(suite: Suite, flags: PlanFlags) -> Suite:
     return suite.model_copy(update={"stages": stages})
 
 
-@click.command(short_help="Compute a suite with the simulator, judge and report.")
+@command(short_help="Compute a suite with the simulator, judge and report.")
 @click.argument("suite")
 @click.option(
     "--requests",
@@ -209,10 +208,6 @@ def simulate(
 
     Plan, samples and verdicts are made as by `run`, at tens of thousands of requests a second.
     Every target is marked simulated.
-
-    \b
-    tailproof simulate premium-placebo
-    tailproof simulate vanity-average --requests 5000000 --out results/five-million
     """
     from bench.app.simulate import plan_virtual
     from bench.app.simulate import simulate as play
@@ -261,7 +256,7 @@ _TITLES = {
 }
 
 
-@click.command(short_help="List the built-in suites, profiles, targets and contracts.")
+@command(short_help="List the built-in suites, profiles, targets and contracts.")
 @click.argument("kind", required=False, type=click.Choice(list(_TITLES)))
 @click.option(
     "--path", is_flag=True, help="Print the folder that holds them, to copy and change them."

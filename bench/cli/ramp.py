@@ -21,10 +21,12 @@ from bench.cli.flags import (
     YES,
     SuiteFlags,
     parsed,
+    parsed_rate,
     parsed_usd,
     takes,
     with_options,
 )
+from bench.cli.help import command
 from bench.cli.output import format_option, own_folder, print_json, print_result, quiet_option
 from bench.cli.resume import repeat_command
 from bench.cli.run import suite_of
@@ -53,7 +55,7 @@ class RampFlags(SuiteFlags):
     form: str
 
 
-@click.command(short_help="Find the highest rate at which a contract still holds.")
+@command(short_help="Find the highest rate at which a contract still holds.")
 @click.argument("suite", required=False)
 @click.option("--target", metavar="NAME", help="Which target, where SUITE has several.")
 @click.option("--min-rate", help="Lowest rate to try.  [default: a 64th of where it begins]")
@@ -96,14 +98,10 @@ def ramp(flags: RampFlags) -> int:
     """Search for the highest rate: it is doubled while the contract holds and halved while it is
     broken, then the search closes in.
 
-    The search begins at the suite's own rate, or --request-rate. Each probe is judged like any run;
+    The search begins at the suite's own rate, or at --rate. Each probe is judged like any run;
     one that is not decided is made longer. The rate found is confirmed by a full run. Exit codes: 0
     found, 1 not even the lowest rate holds, 3 not decided, 4 the harness reached its limit before
     the server did.
-
-    \b
-    tailproof ramp my-suite.toml
-    tailproof ramp --url http://localhost:8000/v1 --model m --slo 'ttft:p99<800ms' --max-rate 200/s
     """
     from bench.app.ramp import Ramp
     from bench.app.ramp_plan import ramping
@@ -147,7 +145,7 @@ def ramp(flags: RampFlags) -> int:
 def _terms(suite: Suite, flags: RampFlags) -> Terms:
     from bench.app.ramp_plan import Terms
     from bench.errors import UserError
-    from bench.units import parse_duration_ns, parse_rate_per_s, parse_share
+    from bench.units import parse_duration_ns, parse_share
 
     resolution = parsed("--resolution", parse_share, flags.resolution)
     if not Fraction(1, 100) <= resolution <= 1:
@@ -157,8 +155,8 @@ def _terms(suite: Suite, flags: RampFlags) -> Terms:
     seed = suite.seed if flags.seed is None else flags.seed
     return Terms(
         seed=seed,
-        lowest=parsed("--min-rate", parse_rate_per_s, flags.min_rate),
-        highest=parsed("--max-rate", parse_rate_per_s, flags.max_rate),
+        lowest=_bound("--min-rate", flags.min_rate),
+        highest=_bound("--max-rate", flags.max_rate),
         resolution=resolution,
         max_probes=flags.max_probes,
         max_requests=flags.max_requests,
@@ -170,6 +168,10 @@ def _terms(suite: Suite, flags: RampFlags) -> Terms:
         folder=flags.out,
         repeat_command=repeat_command(sys.argv, seed, "ramp"),
     )
+
+
+def _bound(flag: str, value: str | None) -> Fraction | None:
+    return None if value is None else parsed_rate(flag, value)
 
 
 def _approved(suite: Suite, terms: Terms, *, yes: bool) -> Terms:

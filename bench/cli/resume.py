@@ -15,26 +15,11 @@ from pathlib import Path
 
 import click
 
+from bench.cli.help import ALIASES, command
 from bench.cli.output import format_option, print_runs, quiet_option
 
-#: Flags of other tools that mean the same -> ours.
-ALIASES = {
-    "--base-url": "--url",
-    "--target": "--url",
-    "--max-concurrency": "--concurrency",
-    "--parallel": "--concurrency",
-    "--arrival-pattern": "--arrival",
-    "--arrival-smoothness": "--burstiness",
-    "--num-requests": "--request-count",
-    "--num-prompts": "--request-count",
-    "--benchmark-duration": "--duration",
-    "--random-input-len": "--isl",
-    "--random-output-len": "--osl",
-    "--random-seed": "--seed",
-    "--result-dir": "--out",
-    "--output-artifact-dir": "--out",
-}
-
+#: Command -> its flags that mean something else to other tools.
+_OWN = {"ramp": {"--target"}}
 #: Flags with a value that say where and how this once, not what is sent; the seed is spelled out at
 #: the end.
 _NOT_REPEATED = (
@@ -63,7 +48,8 @@ def repeat_command(
     rest = iter(argv[2:] if argv[1:2] == [command] else [])
     for word in rest:
         flag, joined, value = word.partition("=")
-        flag = ALIASES.get(flag, flag)
+        if flag not in _OWN.get(command, ()):
+            flag = ALIASES.get(flag, flag)
         if flag in ("-y", "--yes"):
             continue  # whoever repeats it is asked again
         if flag in _NOT_REPEATED or (size and flag == "--size-for"):
@@ -98,7 +84,7 @@ def _without_secret(header: str) -> str:
     return header if kept == value else f"{name}: {kept}"
 
 
-@click.command(short_help="Go on with a run that was interrupted or killed.")
+@command(short_help="Go on with a run that was interrupted or killed.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "-y", "--yes", is_flag=True, help="Do not ask before what is left leaves this machine."

@@ -31,6 +31,7 @@ from bench.cli.flags import (
     takes,
     with_options,
 )
+from bench.cli.help import command
 from bench.cli.output import (
     format_option,
     own_folder,
@@ -38,7 +39,7 @@ from bench.cli.output import (
     print_screen,
     quiet_option,
 )
-from bench.cli.resume import ALIASES, repeat_command
+from bench.cli.resume import repeat_command
 from bench.cli.run_flags import metrics_flags, monitored, shard_of
 from bench.cli.several import refuse_over
 from bench.cli.sizes import (
@@ -91,17 +92,7 @@ class RunFlags(SuiteFlags):
     elsewhere: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class _WithAliases(click.Command):
-    """Takes the flags of other tools for ours; the help shows ours alone."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        parts = [word.partition("=") for word in args]
-        return super().parse_args(
-            ctx, [ALIASES.get(flag, flag) + joined + value for flag, joined, value in parts]
-        )
-
-
-@click.command(cls=_WithAliases, short_help="Send requests, judge and report.")
+@command(short_help="Send requests, judge and report.")
 @click.argument("suite", required=False)
 @with_options(*TARGET_AND_RATE, *LENGTH, *CHOSEN_LENGTH, *SIZES)
 @click.option(
@@ -166,11 +157,6 @@ def run(flags: RunFlags) -> int:
 
     SUITE is a suite or scenario by built-in name or .toml path. Without SUITE and --url the
     suite `field-guide` rehearses on the built-in simulator.
-
-    \b
-    tailproof run
-    tailproof run --url http://localhost:8000/v1 --model m --slo 'ttft:p99<800ms'
-    tailproof run field-guide --seed 7
     """
     from bench.cli.judge import judge_census
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.flags import parsed, parsed_rate, takes
+from bench.cli.help import command
 from bench.cli.output import format_option, print_json, print_result
 from bench.cli.run_flags import metrics_flags, monitored
 from bench.cli.streams import Lines
@@ -41,12 +42,10 @@ class WatchFlags:
     form: str
 
 
-@click.command(short_help="Probe for days or weeks; outages, monthly verdict, error budget.")
+@command(short_help="Probe for days or weeks; outages, monthly verdict, error budget.")
 @click.argument("suite", required=False)
 @click.option(
     "--rate",
-    "--request-rate",
-    "rate",
     default=_RATE,
     show_default=True,
     help=(
@@ -93,10 +92,6 @@ def watch(flags: WatchFlags) -> int:
     """Probe the targets of SUITE, which has one stage, until Ctrl-C or SIGTERM (exit 130).
 
     Time in which nothing was probed counts as unobserved, neither up nor down.
-
-    \b
-    tailproof watch my-suite.toml --contract enterprise --hook '/usr/local/bin/page on-call'
-    tailproof watch --status results/watch-my-suite
     """
     from bench.errors import UserError
     from bench.plan.contract import load_contract

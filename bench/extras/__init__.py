@@ -20,7 +20,7 @@ class Extra(NamedTuple):
     """What one folder adds. Modules are named, not imported."""
 
     #: command, held by the folder's module `command` -> the command of the core that `--help` lists
-    #: it after; empty: at the end
+    #: it after, in its group
     commands: Mapping[str, str] = {}
     #: the module with another way to play a run, and its flags (see `bench.cli.elsewhere`)
     run: str = ""

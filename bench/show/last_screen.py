@@ -354,7 +354,7 @@ def _invalid(ended: Ended) -> Result:
     if not health.mistakes:
         cores = health.facts.get("cpu_cores")
         of = f" (1 was used on {cores} cores)" if isinstance(cores, int) else ""
-        tries = f"a lower --request-rate, more --workers{of}, or a quieter machine"
+        tries = f"a lower --rate, more --workers{of}, or a quieter machine"
         foot += [Text(tries, "try"), Code("tailproof calibrate", "ceiling")]
     if ended.report:
         foot.append(Code(visible(ended.report, 4096), "report"))

@@ -11,6 +11,7 @@ import pytest
 
 from bench.cli.adhoc import adhoc_suite, override_suite
 from bench.cli.flags import parsed_rate
+from bench.cli.help import ours
 from bench.cli.resume import repeat_command
 from bench.errors import UserError
 from bench.plan.arrival_laws import Arrivals
@@ -230,9 +231,9 @@ def test_slos_stand_alone_or_after_a_contract() -> None:
     [
         (
             ["--request-rate", "abc"],
-            '--request-rate: \'abc\' is not a rate above zero; write "10/s" or "120/min"',
+            '--rate: \'abc\' is not a rate above zero; write "10/s" or "120/min"',
         ),
-        (["--request-rate", "-5"], "--request-rate: '-5' is not a rate above zero"),
+        (["--request-rate", "-5"], "--rate: '-5' is not a rate above zero"),
         (
             ["--burstiness", "0.5", "--arrival", "poisson"],
             "--burstiness: does not go with --arrival poisson; use --arrival gamma",
@@ -391,8 +392,9 @@ def test_no_flag_value_of_a_header_reaches_the_manifest() -> None:
 def test_the_rate_has_one_name_and_an_alias_everywhere(command: str) -> None:
     """`--rate` as the files have it, `--request-rate` as other tools do."""
     module = importlib.import_module(f"bench.cli.{command}")
-    known = {name for option in getattr(module, command).params for name in option.opts}
-    assert {"--rate", "--request-rate"} <= known
+    known = getattr(module, command).flags()
+    assert "--rate" in known
+    assert ours(["--request-rate", "--request-rate=5"], known) == ["--rate", "--rate=5"]
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_a_clause_that_the_run_cannot_meet_is_refused(
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--request-rate", "abc"], "--request-rate: 'abc' is not a rate"),
+        (["--request-rate", "abc"], "--rate: 'abc' is not a rate"),
         (
             ["--arrival", "poisson", "--burstiness", "0.5"],
             "--burstiness: does not go with --arrival poisson",

@@ -19,7 +19,7 @@ from bench.show.result import MOST_LINES
 from tests.support.two_models import model, poisson, two_models
 
 #: Commands whose output is a file or a page of its own.
-OTHERS = {"export", "import-openslo", "schema", "ui"}
+OTHERS = {"export", "import-openslo", "schema", "ui", "help", "completion"}
 M0 = "m0-of-a-provider-with-a-long-name"
 #: A comparison, prices, a contract and virtual time in one.
 SCENARIO = two_models(

@@ -126,7 +126,7 @@ def test_an_invalid_run_says_why_once_and_names_no_target(spoilt: Made) -> None:
         "INVALID  the harness itself was the limit, so nothing is judged",
         "The harness itself sent late: p99 94 ms.",
         "",
-        "try       a lower --request-rate, more --workers, or a quieter machine",
+        "try       a lower --rate, more --workers, or a quieter machine",
         "ceiling   tailproof calibrate",
         "report    r/report.html",
     ]

@@ -15,6 +15,7 @@ import click
 
 from bench.cli.finished import leave_out_option
 from bench.cli.flags import filing_flags, filing_of, ready_to_file
+from bench.cli.help import command
 from bench.cli.output import format_option, print_runs
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def play(
     return conduct_on(cluster, plan, options, screen, filing)
 
 
-@click.command(short_help="End a cluster's run whose driver is gone, and judge it.")
+@command(short_help="End a cluster's run whose driver is gone, and judge it.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "--cluster",

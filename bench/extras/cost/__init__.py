@@ -2,4 +2,4 @@
 
 from bench.extras import Extra
 
-EXTRA = Extra(commands={"cost": ""}, schemas={"cost": ("bench.extras.cost.record", "Costs")})
+EXTRA = Extra(commands={"cost": "compare"}, schemas={"cost": ("bench.extras.cost.record", "Costs")})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from bench.cli.flags import takes
+from bench.cli.help import command
 from bench.cli.output import format_option, print_json, print_result
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class CostFlags:
     form: str
 
 
-@click.command(short_help="Monthly bills: by list price, or with the overhead that a run measured.")
+@command(short_help="Monthly bills: by list price, or with the overhead that a run measured.")
 @click.argument("which", metavar="[RUN[:NAME]]", required=False)
 @click.option(
     "--table",

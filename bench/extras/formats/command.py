@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from bench.cli.flags import flags_of
+from bench.cli.help import command
 from bench.cli.output import Form, Prepared, written_json, written_text
 
 if TYPE_CHECKING:
@@ -166,11 +167,11 @@ OPTIONS = (
 )
 HELP = """\
 vllm, aiperf         one target in the shape of their result files
-openslo, prometheus-rules  of a CONTRACT (built-in name, .toml path, or a RUN's own)
+openslo, prometheus-rules  of a CONTRACT (name, .toml, or a RUN's own)
 """
 
 
-@click.command(short_help="Turn an OpenSLO v1 file into a contract.")
+@command(short_help="Turn an OpenSLO v1 file into a contract.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--service", help="Which service's SLOs, where the file holds several.")
 @click.option(

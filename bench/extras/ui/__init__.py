@@ -2,4 +2,4 @@
 
 from bench.extras import Extra
 
-EXTRA = Extra(commands={"ui": ""})
+EXTRA = Extra(commands={"ui": "watch"})

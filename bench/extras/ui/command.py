@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from bench.cli.help import command
 
-@click.command(short_help="Browse, compare and watch the runs below results/ in a browser.")
+
+@command(short_help="Browse, compare and watch the runs below results/ in a browser.")
 @click.argument("results", default="results", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--port",

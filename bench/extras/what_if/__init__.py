@@ -3,6 +3,6 @@
 from bench.extras import Extra
 
 EXTRA = Extra(
-    commands={"what-if": "attribute"},
+    commands={"what-if": "compare"},
     schemas={"what-if": ("bench.extras.what_if.record", "WhatIf")},
 )

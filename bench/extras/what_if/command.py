@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.help import command
 from bench.cli.output import format_option, print_json, print_result
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from bench.record.run_folder import Run
 
 
-@click.command(short_help="Try router thresholds and hedging delays on recorded answers.")
+@command(short_help="Try router thresholds and hedging delays on recorded answers.")
 @click.argument("runs", metavar="RUN[:NAME]...", nargs=-1, required=True)
 @click.option(
     "--default",
