@@ -116,14 +116,23 @@ def summarise(run: Run, health: Health, overall: Overall) -> Summary:
         state=run.state,
         simulated=bool(run.manifest.simulated_lanes),
         targets=targets,
-        health=HealthRecord(
-            state=health.state,
-            reasons=health.reasons,
-            facts=health.facts,
-            **({"mistakes": [each.text for each in health.mistakes]} if health.mistakes else {}),
-        ),
+        health=_health_record(run, health),
         overall=overall,
     )
+
+
+def _health_record(run: Run, health: Health) -> HealthRecord:
+    """What was found nothing of is left out of the file."""
+    record = HealthRecord(state=health.state, reasons=health.reasons, facts=health.facts)
+    if health.mistakes:
+        record = record.replace(mistakes=[each.text for each in health.mistakes])
+    unfit = {
+        lane.stage: found.reasons[0]
+        for lane in run.lanes
+        if not lane.simulated
+        and (found := health.of_lane(lane.stage, simulated=False)).state == "invalid"
+    }
+    return record.replace(unfit=unfit) if unfit else record
 
 
 def _gap_histograms(run: Run) -> dict[str, Histogram]:

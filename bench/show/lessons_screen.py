@@ -8,10 +8,10 @@ and what was sent are told apart.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bench.record.records.manifest import Manifest
-from bench.record.records.summary import Summary
+from bench.record.records.summary import HealthRecord, Summary
 from bench.show.document import Code, Node, Text, Verdict
 from bench.show.facts import health_line
 from bench.show.graphics.mark import shape_of
@@ -29,20 +29,33 @@ _PIECES, _VERDICT = re.compile(r"(?<=[;,]) "), re.compile(r": [A-Z]{4}")
 
 def lessons_result(ended: Ended, found: Sequence[Lesson], manifest: Manifest, width: int) -> Result:
     """Whether it went as expected, the lessons, then what the run rests on."""
-    if ended.summary.overall == "INVALID":
+    health = ended.summary.health
+    if health.mistakes:
         return run_result(ended)
-    met, of = sum(each.met for each in found), sum(each.of for each in found)
-    if met == of:
-        word, said = "AS EXPECTED", f"  {all_expected(of)} of {len(found)} lessons"
-    else:
-        word, said = "NOT AS EXPECTED", f"  {count(met)} of {count(of)} expected answers"
     lead: list[Node] = [
-        Verdict(word, "", said, _about(manifest, width)),
+        Verdict(*_headline(found, health), _about(manifest, width)),
         Text("A rehearsal on tailproof's own simulator: a FAIL below is the right answer."),
         *caveats(ended),
     ]
-    body: list[Node] = list(_lines(found, width - 1))
+    body: list[Node] = list(_lines(found, health.unfit, width - 1))
     return Result(lead, body, list(_foot(ended, found, manifest)))
+
+
+def _headline(found: Sequence[Lesson], health: HealthRecord) -> tuple[str, str, str]:
+    """The word, no label, and how many answers came; of what a busy machine spoilt nothing is
+    told.
+    """
+    fit = [each for each in found if each.stage not in health.unfit]
+    met, of = sum(each.met for each in fit), sum(each.of for each in fit)
+    if health.state == "invalid":
+        spoilt = f"{len(found) - len(fit)} of {len(found)} lessons"
+        rest = "the others came as expected" if met == of else f"of the others {met} of {of} came"
+        if not fit:
+            rest = "nothing is told"
+        return "INVALID", "", f"  the machine was too busy for {spoilt}; {rest}"
+    if met == of:
+        return "AS EXPECTED", "", f"  {all_expected(of)} of {len(found)} lessons"
+    return "NOT AS EXPECTED", "", f"  {count(met)} of {count(of)} expected answers"
 
 
 def _about(manifest: Manifest, width: int) -> str:
@@ -53,18 +66,21 @@ def _about(manifest: Manifest, width: int) -> str:
     return ", ".join(parts)
 
 
-def _lines(found: Sequence[Lesson], width: int) -> Iterator[Node]:
+def _lines(found: Sequence[Lesson], unfit: Mapping[str, str], width: int) -> Iterator[Node]:
     left = min(max((cell_len(each.title) for each in found), default=0), 36)
     left = min(left, 24) if width < 90 else left
     yield Text(f"    {fit('planted', left + 1).rstrip():<{left}}  found", tone="soft")
     for each in found:
-        shape = shape_of(each.verdict)
+        why = unfit.get(each.stage)
+        shape = shape_of("INVALID" if why else each.verdict)
         number = f" {each.number} " if len(found) < 10 else f" {each.number:>2} "
         title = each.title
         planted = title if cell_len(title) <= left else fit(title, left + 1).rstrip()
         planted += " " * (left - cell_len(planted))
         room = width - 1 - len(number) - left - 2
         said = each.found if each.verdict == "PASS" else each.unmet
+        if why:
+            said = f"not told: {visible(why, 200).partition(' (')[0]}"
         yield Verdict(shape, "", f"{number}{planted}  {fitting(said, room)}")
 
 
@@ -94,6 +110,8 @@ def _foot(ended: Ended, found: Sequence[Lesson], manifest: Manifest) -> Iterator
         yield Code(visible(ended.report, 4096), "report")
     if ended.resume:
         yield Code(visible(ended.resume, 4096), "go on")
+    elif ended.summary.overall == "INVALID":
+        yield Code(visible(ended.repeat, 4096), "again")
     else:
         yield Code(OWN_API, "next")
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.judge.compare.arms import arm_of
 from bench.judge.contract.verdict import judge_run
 from bench.judge.fitness import fitness
 from bench.judge.health import Health, examine
+from bench.judge.summary import summarise
 from bench.record.records.harness import Harness
 from bench.record.samples import SCHEDULE_DTYPE, Columns, Flag, Outcome, empty_samples
 from bench.units import MS, S
@@ -167,3 +169,8 @@ def test_one_stage_that_was_sent_late_says_nothing_of_the_others(tmp_path: Path)
         "late": "INCONCLUSIVE",
         "computed": "PASS",
     }
+    unfit = summarise(run, health, found.overall).health.unfit
+    assert list(unfit) == ["late"]
+    assert unfit["late"].startswith("the harness itself sent late")
+    said = [arm_of(run, index, "e2e").facts.unfit for index in range(3)]
+    assert [each is None for each in said] == [True, False, True]

@@ -218,6 +218,27 @@ def test_a_rehearsal_ends_as_the_story_of_its_lessons(spoilt: Made, width: int, 
     assert missed.split("  ")[-1].startswith("t, p99: PASS,")
 
 
+@pytest.mark.parametrize("width", [80, 100])
+def test_what_a_busy_machine_spoilt_is_no_lesson_missed(spoilt: Made, width: int) -> None:
+    """The lesson of a stage that is not judged says why; the others are told and counted alone."""
+    health = spoilt.summary.health.replace(
+        state="invalid",
+        reasons=["in stage stage-3 the harness itself sent late: p99 141 ms"],
+        unfit={"stage-3": "the harness itself sent late: p99 141 ms, worst 249 ms (1 % is 8 ms)"},
+    )
+    summary = spoilt.summary.replace(health=health, overall="INVALID")
+    ended = Ended(summary=summary, verdicts=spoilt.verdicts, repeat="tailproof run again")
+    manifest = spoilt.run.manifest
+    lines = result_lines(lessons_result(ended, LESSONS, manifest, width), width)
+    assert lines[0].startswith("INVALID  the machine was too busy for 1 of 3 lessons; the others c")
+    assert [line[0] for line in lines if line.startswith(("●", "▲", "⊠"))] == ["●", "●", "⊠"]
+    assert sum("not told: the harness itself sent" in line for line in lines) == 1
+    assert lines[-1] == "again     tailproof run again"
+    missed = [*LESSONS[:1], replace(LESSONS[2], stage="stage-2"), LESSONS[2]]
+    told = result_lines(lessons_result(ended, missed, manifest, width), width)[0]
+    assert told.split(";")[1].startswith(" of the others 1 of 2 came")
+
+
 def plain_output(steps: list[Progress], *, quiet: bool = False) -> list[str]:
     """What a log file receives."""
     out = io.StringIO()

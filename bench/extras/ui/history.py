@@ -6,6 +6,7 @@ the report's tracks, upright; each mark of a panel leads to its run.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,14 +35,18 @@ class History:
 
     def markup(self) -> Markup:
         """A mark each."""
-        marks = (
-            shape(verdict, (place_ + 0.5) * _STEP, _STEP / 2, 3.6)
-            for place_, verdict in enumerate(self.verdicts)
-        )
         return Markup(
             '<svg class="mk hist" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="img"'
             ' aria-label="{2}"><title>{2}</title>{3}</svg>'
-        ).format(_STEP * len(self.verdicts), _STEP, self.says, Markup("").join(marks))
+        ).format(_STEP * len(self.verdicts), _STEP, self.says, _marks(tuple(self.verdicts)))
+
+
+@functools.lru_cache(4096)  # many runs of a list came to the same
+def _marks(verdicts: tuple[str, ...]) -> Markup:
+    return Markup("").join(
+        shape(verdict, (place_ + 0.5) * _STEP, _STEP / 2, 3.6)
+        for place_, verdict in enumerate(verdicts)
+    )
 
 
 @dataclass(frozen=True)

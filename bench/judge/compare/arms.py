@@ -160,7 +160,7 @@ def _facts(run: Run, lane: LaneRecord, metric: str) -> ArmFacts:
         and not (clause.phase or clause.bucket)
     ]
     breach = contract.breach_cost_usd if contract else None
-    health = fitness(run)
+    health = fitness(run).of_lane(lane.stage, simulated=lane.simulated)
     return ArmFacts(
         run=run.manifest.run,
         machine=run.manifest.machine,

@@ -185,6 +185,8 @@ class HealthRecord(Record):
     facts: Json
     #: those of the reasons that are the buyer's: key, model, body or URL were refused
     mistakes: list[str] = Field(default_factory=list)
+    #: of an invalid run the stages that were sent and are not judged, and why
+    unfit: dict[str, str] = Field(default_factory=dict)
 
     @property
     def why_invalid(self) -> str:
