@@ -300,3 +300,27 @@ def test_many_equal_failures_part_no_labels() -> None:
         permutation(sampled(*pair(2, 2_000, fail=(0.4, 0.4))), Fraction(1, 2), 1).dominance
         == "none"
     )
+
+
+@pytest.mark.parametrize(
+    ("slow", "least", "most"),
+    [
+        # two in each of six neighbours: fair coins give all six alike once in 32, and of the three
+        # groups of twelve that hold them once in four
+        ((10, 11, 12, 13, 14, 15), 0.2, 0.55),
+        # two in each of six that lie apart: once in 32 whatever the groups
+        ((1, 8, 15, 22, 29, 36), 0.02, 0.05),
+    ],
+)
+def test_slow_rows_of_one_long_spell_are_exchanged_together(
+    slow: tuple[int, ...], least: float, most: float
+) -> None:
+    """400 rows an arm, ten a superblock; twelve slow ones, all of the other arm."""
+    at = np.arange(400) * RUN_S * S // 400
+    cells = np.arange(400) // 10
+    fast = np.full(400, 100.0 * MS)
+    other = np.where(np.isin(cells, slow) & (np.arange(400) % 10 < 2), 900.0 * MS, fast)
+    layouts = sample((fast, other), (at, at), slot_ns(RUN_S * S), 1)
+    found = exceedance(fast, other, 800 * MS, layouts, 0.025, 1)
+    assert found.permutation_p is not None
+    assert least < found.permutation_p < most

@@ -82,11 +82,11 @@ def test_runs_that_differ_are_weighed_by_hand() -> None:
 
     Between: 10/9 · (36² + 9 · 4²) = 1,600, at t₉ / z = 1.8331 / 1.6449; the worst run has 36 above
     its share of 4, and 4.4 of them are chance. Ten runs are half of those that tell how bad a
-    further one may be: three times as much, not twice.
+    further one may be: three and a half times as much, not twice.
     """
     found = pool([single(40, 500), *[single(0, 500)] * 9], 0.05)
     assert found.weight.v == pytest.approx(1600 * (1.8331 / 1.6449) ** 2, rel=1e-3)
-    assert found.weight.w == pytest.approx(1 + 3 * (36 - 2.2 * 2 - 1))
+    assert found.weight.w == pytest.approx(1 + 3.5 * (36 - 2.2 * 2 - 1))
     assert found.between == pytest.approx(1 - 40 / 1600)
     assert found.worst == 0
 

@@ -26,13 +26,15 @@ from bench.judge.stats.resample import Ordered, ordered, percentile_limits
 from bench.judge.stats.superblocks import Layouts, Sampled, Series, swapped, widest_limits
 from bench.judge.stats.tail import clopper_pearson, quantile_nearest_rank
 from bench.record.records.comparisons import Exceedance, Misses, Permutation, ShiftPoint
-from bench.record.samples import Bool, Float
+from bench.record.samples import Bool, Float, Int
 from bench.units import MS
 
 #: Below so many rows an arm Fisher's test stands beside the interval, and no p99 ratio.
 SMALL = 1_000
 #: Fewer misses than this in both arms make a bootstrap lumpy.
 MISSES_LEAST = 10
+#: Slow rows of groups of superblocks vary by chance up to so many times as much as single ones.
+SPREAD = 1.25
 #: Level of each side: "faster somewhere" is asked of both arms, so the two share 5 %.
 LEVEL = 0.025
 
@@ -114,17 +116,36 @@ def _hull(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _misses_exchanged(sampled: Sampled, limit_ns: float, seed: int) -> float:
-    """p value of equal shares over the limit by exchanging the labels of single superblocks: of few
-    large groups the exchange sees a true difference badly.
+    """p value of equal shares over the limit by exchanging the labels of single superblocks; and of
+    groups of them where these differ in their slow rows by more than chance: elsewhere the exchange
+    of few large groups only sees a true difference badly.
     """
     rows = np.stack([arm.counts[:, -1] for arm in sampled.arms])
     slow = (arm.cells[arm.values > limit_ns] for arm in sampled.arms)
     over = np.stack([np.bincount(cells, minlength=sampled.number) for cells in slow])
-    swap = next(_exchanges(sampled, seed))
-    theirs = over[1].sum() + swap @ (over[0] - over[1])
-    their_rows = rows[1].sum() + swap @ (rows[0] - rows[1])
-    ours, our_rows = over.sum() - theirs, rows.sum() - their_rows
-    return _p_value(np.abs(theirs / np.maximum(their_rows, 1) - ours / np.maximum(our_rows, 1)))
+    p_values = [0.0]
+    for scale, swap in zip(sampled.scales, _exchanges(sampled, seed), strict=True):
+        if scale.groups < sampled.number and _spread(over, rows, scale.groups) <= SPREAD:
+            continue
+        theirs = over[1].sum() + swap @ (over[0] - over[1])
+        their_rows = rows[1].sum() + swap @ (rows[0] - rows[1])
+        ours, our_rows = over.sum() - theirs, rows.sum() - their_rows
+        apart = theirs / np.maximum(their_rows, 1) - ours / np.maximum(our_rows, 1)
+        p_values.append(_p_value(np.abs(apart)))
+    return max(p_values)
+
+
+def _spread(over: Int, rows: Float, groups: int) -> float:
+    """Variance of the slow rows of groups of superblocks, within each arm, over that of rows that
+    come one by one. A pair that meets in a group may be chance.
+    """
+    group = np.arange(over.shape[1]) * groups // over.shape[1]
+    seen = 0.0
+    for slow, all_rows in zip(over, rows, strict=True):
+        here = np.bincount(group, slow, groups)
+        left = here - np.bincount(group, all_rows, groups) * (slow.sum() / all_rows.sum())
+        seen += groups / (groups - 1) * float(left @ left) - 2 * bool(slow.any())
+    return seen / max(float(over.sum()), 1.0)
 
 
 def _exchanges(sampled: Sampled, seed: int) -> Iterator[Bool]:

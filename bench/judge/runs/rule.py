@@ -37,8 +37,9 @@ from bench.judge.stats.stand_in import OVER_ANY_LIMIT_NS
 from bench.record.samples import Bool, Int
 from bench.units import show_share
 
-#: Fewer runs decide nothing; fewer than the latter tell little of how bad a further one may be.
-LEAST_RUNS, ENOUGH_RUNS = 10, 20
+#: Fewer runs decide nothing; fewer than the latter tell little of how bad a further one may be, and
+#: of none it might be so many times more than twice the worst.
+LEAST_RUNS, ENOUGH_RUNS, UNTOLD = 10, 20, 3
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def pool(runs: Sequence[Weight], alpha: float, spell: float = 1.0, one: float = 
     between = count / (count - 1) * float(left @ left) if count > 1 else 0.0
     v = max(inside, between * price(count, alpha)) if count > 1 else inside
     above = left - WORST_BY_CHANCE * np.sqrt(share * one) - one
-    w = one + FURTHER * (1 + scarcity(count, ENOUGH_RUNS)) * max(float(above.max()), 0.0)
+    times = FURTHER + UNTOLD * scarcity(count, ENOUGH_RUNS)
+    w = one + times * max(float(above.max()), 0.0)
     w = max(w, spell)
     known = count > 1 and y > 1
     return Pooled(
