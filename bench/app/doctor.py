@@ -199,6 +199,7 @@ def _diagnosis(seen: Seen) -> Diagnosis:
         network=network_of(seen),
         answer=answer_of(answered) if answered is not None else None,
         clock=clock_of(seen),
+        models=list(seen.listing.models) if seen.listing is not None else [],
         limits=seen.limits,
         attempts=[
             Attempt(

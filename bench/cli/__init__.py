@@ -27,6 +27,7 @@ from bench.errors import ExitCode, TailproofError
 #: the order of use.
 _COMMANDS = {
     "Measure": {
+        "init": "bench.cli.init",
         "doctor": "bench.cli.doctor",
         "run": "bench.cli.run",
         "plan": "bench.cli.plan",
@@ -62,7 +63,7 @@ _COMMANDS = {
 
 
 #: Play or serve runs: they need Unix, and go on when their terminal is closed.
-_PLAYING = {"doctor", "run", "resume", "merge", "calibrate", "simulate", "watch", "ramp"}
+_PLAYING = {"init", "doctor", "run", "resume", "merge", "calibrate", "simulate", "watch", "ramp"}
 _SERVING = {"gateway", "ui"}
 #: Their exit code is a verdict, and their results are files or said by it: it stands whatever
 #: became of what they print. Of the others, what they print is the result.

@@ -65,7 +65,7 @@ PANELS: Mapping[str, Sequence[str]] = {
     ),
     "Result": (
         *("out", "over_http", "keep_answers", "metrics_port", "otlp_endpoint", "pdf"),
-        *("junit_inconclusive", "form", "full", "quiet"),
+        *("junit_inconclusive", "form", "full", "quiet", "force"),
     ),
 }
 #: (command, parameter) -> its panel there, where the command means less by it.

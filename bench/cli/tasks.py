@@ -58,6 +58,17 @@ TASKS = (
         "check connection api key auth limits diagnose setup",
     ),
     Task(
+        "first files",
+        "Have suite, target, load and contract written for an endpoint",
+        (
+            "tailproof init",
+            f"tailproof init my-test {_URL} --slo 'e2e:p95<2s' --rate 5",
+        ),
+        "doctor.md",
+        "init start begin own endpoint write suite template scaffold",
+        ("Without a terminal it asks nothing: give --url, --model and --slo.",),
+    ),
+    Task(
         "rehearse",
         "See nine lessons on the built-in simulator; no server, no key, no cost",
         ("tailproof run field-guide",),

@@ -8,16 +8,14 @@ telling key of the extra body only `${ENV}` stays.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
-from datetime import date
 from typing import Any
 
 from bench.plan.credentials import REDACTED, body_without_literals, header_without_literal
 from bench.plan.target import Target
+from bench.plan.toml_text import toml_table, toml_value
 from bench.units import show_limit
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 #: In this order; what the file says of itself comes first.
 _FIRST = ("description", "name", "base_url", "api", "model", "tier", "region")
 _DURATIONS = ("timeout", "connect_timeout", "refresh")
@@ -27,8 +25,10 @@ def target_toml(target: Target, limits: Mapping[str, Any]) -> str:
     """The target's file, with a table `limits` where there are any."""
     given = _given(target) | ({"limits": dict(limits)} if limits else {})
     keys = sorted(given, key=lambda key: _FIRST.index(key) if key in _FIRST else len(_FIRST))
-    plain = [f"{key} = {_value(given[key])}" for key in keys if not isinstance(given[key], dict)]
-    tables = [_table(key, given[key]) for key in keys if isinstance(given[key], dict)]
+    plain = [
+        f"{key} = {toml_value(given[key])}" for key in keys if not isinstance(given[key], dict)
+    ]
+    tables = [toml_table(key, given[key]) for key in keys if isinstance(given[key], dict)]
     return "\n".join([*plain, *tables]) + "\n"
 
 
@@ -79,26 +79,3 @@ def _given(target: Target) -> dict[str, Any]:
 def needs_secret(target: Target) -> bool:
     """Whether the file lacks a secret that was typed, which its user has to put into a variable."""
     return REDACTED in target_toml(target, {})
-
-
-def _table(name: str, found: Mapping[str, Any]) -> str:
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in found.items() if value is not None]
-    return "\n".join([f"\n[{name}]", *lines])
-
-
-def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else _value(name)
-
-
-def _value(value: Any) -> str:
-    """One value on a line; JSON's texts are TOML's, but for the one character that TOML escapes."""
-    if isinstance(value, dict):
-        inner = ", ".join(f"{_key(key)} = {_value(each)}" for key, each in value.items())
-        return f"{{ {inner} }}" if inner else "{}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, date):
-        return value.isoformat()
-    return json.dumps(value)

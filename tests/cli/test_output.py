@@ -57,6 +57,7 @@ COMMANDS = [
 ELSEWHERE = {
     "claim": "tests/test_compliance.py",
     "doctor": "tests/test_doctor.py",
+    "init": "tests/test_init.py",
     "sign": "tests/cli/test_verify_command.py",
     "watch": "tests/test_watch.py",
     "resume": "tests/test_crash.py",

@@ -95,6 +95,8 @@ class Diagnosis(FileRecord):
     network: NetworkFound | None = None
     answer: AnswerFound | None = None
     clock: ClockFound | None = None
+    #: as the server lists them
+    models: list[str] = []
     #: keys of `[limits]`, as the headers state them
     limits: dict[str, int] = {}
     attempts: list[Attempt] = []
