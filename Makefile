@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Debian's names of what report.pdf is laid out with
 PDF_LIBRARIES := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core
 
-.PHONY: docs/files.md environments bench bench-hot bench-peers test test-browser pictures test-cluster chromium test-real test-real-engine nginx fuzz coverage mutation packages pythons check lint types dependencies audit help clean
+.PHONY: docs docs/files.md environments bench bench-hot bench-peers test test-browser pictures test-cluster chromium test-real test-real-engine nginx fuzz coverage mutation packages pythons check lint types dependencies audit help clean
 
 bench: $(VENV)/.base  ## run the suite field-guide on the embedded gateway; prints the report's path
 	@$(BIN)/tailproof run field-guide
@@ -99,6 +99,9 @@ bench-hot: $(VENV)/.base  ## the hot path in µs, beside its stored baseline
 
 bench-peers: $(VENV)/.base  ## tailproof beside AIPerf and GuideLLM (installs them into .peers, 5 GB)
 	@$(BIN)/python benchmarks/peers.py
+
+docs: $(VENV)/.dev  ## the documentation as a site with search, and llms.txt: build/site
+	@$(BIN)/python -m benchmarks.docs_site
 
 docs/files.md: $(VENV)/.base  ## every key of the files that users write, from the models
 	@$(BIN)/python -m bench.cli.keys > $@
