@@ -32,10 +32,10 @@ from bench.judge.review import file_records
 from bench.load.ceiling import share_of_ceiling, unreadable
 from bench.load.endpoint import Endpoint
 from bench.load.guard import Caps
-from bench.load.journal import Strings
 from bench.load.player import Player, make_endpoints, run_secrets
 from bench.load.request import Request
 from bench.load.runner import check_descriptors
+from bench.load.texts import Strings
 from bench.load.transport.sender import check_ready
 from bench.load.work import Work
 from bench.plan.prompts import PromptText

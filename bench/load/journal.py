@@ -8,7 +8,6 @@ ago is on disk; no text of a server is kept without its secrets removed and its 
 from __future__ import annotations
 
 import itertools
-import re
 from array import array
 from collections.abc import Iterable
 
@@ -22,13 +21,14 @@ from bench.clock import monotonic_ns
 from bench.load.evidence import Evidence, end_of
 from bench.load.guard import Guard
 from bench.load.request import Attempt, Request
-from bench.plan.credentials import REDACTED, Redaction
+from bench.load.texts import Strings
 from bench.record.histogram import Histogram
-from bench.record.pieces import FURTHER_TEXTS, MAX_STRINGS, STRING_KINDS, SegmentWriter
+from bench.record.pieces import STRING_KINDS, SegmentWriter
 from bench.record.records.events import LegChange
 from bench.record.samples import (
     ATTEMPT_DTYPE,
     CAUSES,
+    SAMPLE_DTYPE,
     AttemptFlag,
     Flag,
     Int,
@@ -37,56 +37,16 @@ from bench.record.samples import (
     empty_attempts,
     empty_samples,
     in_order,
+    row_writer,
 )
 
 SEGMENT_EVERY_S = 0.5
 #: What is kept for the vendors is written whole each time: once in so many.
 _EVIDENCE_EVERY = 10
-_MAX_STRING = 200
-#: Of a longer text only so much is searched for secrets, and the rest dropped.
-_LOOKED_AT = 4 * _MAX_STRING
-#: What looks like a key, ours or not. Words are none: "API key provided", "api-version".
-_SECRET = re.compile(
-    r"(?i)\b(?:(?:sk|pk)[-_]|(?:sk|pk|api|key|bearer)[-_ ](?=[a-z_.\-]*[0-9*]))[a-z0-9_*.\-]{6,}"
-)
+#: The texts of a sample, in the order of its columns.
+_TEXTS = ("served_model", "served_region", "finish", "note", "served_tier", "error_code")
 _NO_ANSWER = Answer()
-
-
-class Strings:
-    """Short texts by number, bounded in count and length; the last number stands for the rest."""
-
-    def __init__(self, secrets: Iterable[SecretStr] = ()):
-        self._redaction = Redaction(secrets)
-        self._index: dict[str, int] = {}
-        self.names: list[str] = []
-
-    def number(self, text: str | None) -> int:
-        """The number of a text, -1 for none."""
-        if not text:
-            return -1
-        if len(text) > _LOOKED_AT:  # before it becomes a key: a server may send megabytes
-            text = text[:_LOOKED_AT]
-        known = self._index.get(text)
-        if known is not None:
-            return known
-        clean = self.clean(text)
-        if clean in self._index:
-            return self._index[clean]
-        if len(self.names) >= MAX_STRINGS:
-            clean = FURTHER_TEXTS
-        if clean not in self._index:
-            self._index[clean] = len(self.names)
-            self.names.append(clean)
-        number = self._index[clean]
-        if len(self._index) < 2 * MAX_STRINGS:
-            self._index[text] = number
-        return number
-
-    def clean(self, text: str) -> str:
-        """The text as it may be kept: writable, without secrets, of bounded length."""
-        # Half a surrogate pair, from a server that cuts text by bytes, cannot be written as UTF-8.
-        text = text.encode("utf-8", "replace").decode()[:_LOOKED_AT]
-        return _SECRET.sub(REDACTED, self._redaction.clean(text))[:_MAX_STRING]
+_ROW_BYTES = SAMPLE_DTYPE.itemsize
 
 
 class Journal:
@@ -109,12 +69,14 @@ class Journal:
         #: what ended is sealed this often
         self.seal_every_s = SEGMENT_EVERY_S
         self.samples = empty_samples(rows)
+        self._write = row_writer(self.samples)
         self._fresh: list[int] = []
         self._seen = 0
         self._t0 = 0
         self._begun = False
         secrets = list(secrets)
         self.strings = {kind: Strings(secrets) for kind in STRING_KINDS}
+        self._numbers = [self.strings[kind].number for kind in _TEXTS]
         self._evidence = Evidence(len(lane_phases))
         self.gap_histograms = [[Histogram() for _ in range(phases)] for phases in lane_phases]
         self._gaps: list[list[array[int]]] = []
@@ -143,11 +105,13 @@ class Journal:
 
     def record(self, request: Request, outcome: Outcome, note: str, lane_index: int) -> None:
         """Fill the row of a request that ended."""
-        t0, text = self._t0, self.strings
+        t0, ok = self._t0, outcome is Outcome.ok
+        served_model, served_region, finish, noted, served_tier, error_code = self._numbers
         answer = request.answer if request.answer is not None else _NO_ANSWER
         output_tokens = _output_tokens(answer, request.flags)
         counted = output_tokens != answer.output_tokens and Flag.COUNTED_TOKENS
-        self.samples[request.row] = (
+        self._write(
+            request.row * _ROW_BYTES,
             request.due_ns,
             _after(request.slot_free_ns, t0),
             _after(request.sent_ns, t0),
@@ -172,35 +136,41 @@ class Journal:
             answer.reasoning_tokens,
             answer.cached_tokens,
             request.retry_after_ms,
-            text["served_model"].number(request.served_model or answer.model),
-            text["served_region"].number(request.region or answer.region),
-            text["finish"].number(answer.finish),
-            text["note"].number(note),
+            served_model(request.served_model or answer.model),
+            served_region(request.region or answer.region),
+            finish(answer.finish),
+            noted(note),
             self._worker,
-            text["served_tier"].number(request.tier),
-            text["error_code"].number(request.error_code or None),
-            _cause(request, outcome, note),
+            served_tier(request.tier),
+            error_code(request.error_code or None),
+            -1 if ok else CAUSES.index(request.cause(outcome, note)),
             answer.server_ns if answer.server_ns >= 0 else request.server_ns,
             answer.first_tokens,
         )
         self._fresh.append(request.row)
         self.outcomes[lane_index][outcome] += 1
-        self.output_tokens[lane_index] += max(output_tokens, 0)
+        if output_tokens > 0:
+            self.output_tokens[lane_index] += output_tokens
         if answer.prompt_tokens >= 0:
             self.prompt_tokens[lane_index] += answer.prompt_tokens
         elif request.sent_ns >= 0 and request.status < 400:
             self.without_usage[lane_index] += 1
-        if request.sent_ns >= 0:
-            ready_ns = max(request.slot_free_ns, request.due_ns + t0)
-            self._lags.append(max(0, request.sent_ns - ready_ns))
-        if outcome == Outcome.ok:
-            self._responses[lane_index].append(end_of(request) - t0 - request.due_ns)
-            if answer.first_token_ns >= 0:
-                self._first_tokens[lane_index].append(answer.first_token_ns - t0 - request.due_ns)
+        self._observe(request, answer, lane_index, ok=ok)
         if request.request_id or request.requests_left >= 0 or request.tokens_left >= 0:
             self._evidence.note(request, outcome, note, t0, lane_index)
         if self._guard is not None:
             self._guard.ended(request, outcome, note, lane_index)
+
+    def _observe(self, request: Request, answer: Answer, lane_index: int, *, ok: bool) -> None:
+        """For those who look on: how late it was sent, and how long its answer took."""
+        if request.sent_ns >= 0:
+            ready_ns = max(request.slot_free_ns, request.due_ns + self._t0)
+            self._lags.append(max(0, request.sent_ns - ready_ns))
+        if ok:
+            due_ns = self._t0 + request.due_ns
+            self._responses[lane_index].append(end_of(request) - due_ns)
+            if answer.first_token_ns >= 0:
+                self._first_tokens[lane_index].append(answer.first_token_ns - due_ns)
 
     def looked(self) -> None:
         """The loop runs: what was recorded up to now was recorded in time."""

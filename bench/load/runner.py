@@ -23,10 +23,10 @@ from bench.load.ceiling import share_of_ceiling, unreadable
 from bench.load.drill import Timeline
 from bench.load.endpoint import Endpoint
 from bench.load.generator import STOP_DRAIN_NS
-from bench.load.journal import Strings
 from bench.load.options import Listeners, RunOptions
 from bench.load.player import Counters, Player, make_endpoints, run_secrets
 from bench.load.sitting import Sitting, take_up
+from bench.load.texts import Strings
 from bench.load.transport.pool import SPARE_DESCRIPTORS
 from bench.load.transport.sender import check_ready
 from bench.load.workers import Workers, innermost

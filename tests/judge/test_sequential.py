@@ -1,4 +1,4 @@
-"""Looks, e-values, steadiness and Holm's order: vectors, scipy and hand."""
+"""Looks, steadiness and Holm's order: vectors, scipy and hand."""
 
 from __future__ import annotations
 

@@ -19,9 +19,10 @@ from bench.api.decoding import MAX_ERROR_TEXT, error_message, retry_after_ms
 from bench.api.registry import api_named
 from bench.clock import cpu_ns, monotonic_ns
 from bench.load.alarm import Alarm
-from bench.load.journal import Journal, Strings
+from bench.load.journal import Journal
 from bench.load.probe import ClockWatch, HarnessProbe
 from bench.load.request import Request
+from bench.load.texts import Strings
 from bench.record.pieces import SegmentWriter
 from bench.record.samples import Flag, Outcome
 from bench.units import MS, S

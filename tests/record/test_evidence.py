@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from bench.load.evidence import Evidence
-from bench.load.journal import Strings
 from bench.load.request import Request
+from bench.load.texts import Strings
 from bench.record.facts import kept_evidence
 from bench.record.gather import gather_evidence
 from bench.record.parts import FAILED_MOST, SLOW_MOST, Part, all_evidence
