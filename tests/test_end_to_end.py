@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -55,6 +56,36 @@ weight = 0.2
 
 [[output_tokens]]
 fixed = 8
+"""
+BRIEF = """
+description = "Forty requests of one model"
+
+[gateway]
+simulated = true
+
+[[gateway.model]]
+name = "*"
+pool = "p"
+
+[[gateway.pool]]
+name = "p"
+e2e = { fixed = "50ms" }
+
+[[stage]]
+name = "made"
+targets = ["default"]
+profile = "brief-load.toml"
+
+[truth]
+says = "Each answer takes 50 ms"
+"""
+BRIEF_LOAD = """
+description = "Not long"
+duration = "400ms"
+
+[arrivals]
+kind = "constant"
+rate = "100/s"
 """
 CONTRACT = """
 title = "Five seconds at p95, and no more than one request in a hundred lost"
@@ -497,6 +528,44 @@ def test_repetitions_show_their_spread(place: Path, gateway: str) -> None:
         for number in (1, 2)
     ]
     assert [spread["min"][3], spread["max"][3]] == pytest.approx([min(both), max(both)], rel=0.005)
+
+
+@pytest.mark.slow("runs in real time")
+@pytest.mark.parametrize("of", ["flags", "suite"])
+def test_the_command_of_an_open_verdict_is_typed_and_decides(
+    of: str, place: Path, gateway: str
+) -> None:
+    """40 requests cannot show a p95; the command that is printed asks for more, or stretches the
+    suite, and its run passes.
+    """
+    if of == "flags":
+        what = ["--url", gateway, "--model", "Pro/x", "--request-rate", "100/s"]
+        what += ["--request-count", "40", "--isl", "20", "--osl", "4"]
+    else:
+        (place / "brief.toml").write_text(BRIEF)
+        (place / "brief-load.toml").write_text(BRIEF_LOAD)
+        what = ["brief.toml"]
+    open_ = subprocess.run(  # the command that is printed is that of the process
+        command("run", *what, "--slo", "e2e:p95<30s", "--out", f"{of}-1"),
+        cwd=place,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    if open_.returncode == 4:
+        pytest.skip("this machine was too busy to measure: the run is INVALID")
+    assert open_.returncode == 3, open_.stderr
+    (clause,) = record(place / f"{of}-1", "verdicts.json")["clauses"]
+    asked = clause["decide"]["command"]
+    assert asked in " ".join(open_.stdout.split())
+    program, *words = shlex.split(asked)
+    assert (program, "--stretch" in words) == ("tailproof", of == "suite")
+    decided = tailproof(*words, "--out", f"{of}-2", cwd=place)
+    assert decided.returncode == 0, decided.stdout
+    (again,) = record(place / f"{of}-2", "verdicts.json")["clauses"]
+    assert (again["verdict"], again["n"] > clause["n"] > 0) == ("PASS", True)
 
 
 @pytest.mark.slow("a run in real time")

@@ -13,7 +13,7 @@ import pytest
 
 from bench.plan.clause import Clause
 from benchmarks.coverage import denied
-from benchmarks.production import Rows, contract_of, judged
+from benchmarks.production import Rows, contract_of, judged, rows_of
 from benchmarks.shapes_incidents import Draw, half_single, sticky_regions, unequal
 from benchmarks.shapes_of_time import outages, partial
 
@@ -84,6 +84,14 @@ def only_gets_easier(said: list[str]) -> None:
     assert order == sorted(order), said
 
 
+def after_a_start(rng: np.random.Generator, share: float) -> Rows:
+    """300 to 600 answers of much the same length but for the first ones, and hardly a failure."""
+    n = int(rng.integers(300, 600))
+    latency_s = 0.2 * (1 + 0.02 * rng.random(n))
+    latency_s[: n // 15] *= rng.uniform(1, 3)
+    return rows_of(np.arange(n) / 10, latency_s, rng.random(n) < share / 10)
+
+
 def drawn(draw: Draw, number: int, most: int) -> Rows:
     share = SHARES[number % len(SHARES)]
     rng = np.random.default_rng([number, zlib.crc32(repr(share).encode())])
@@ -95,7 +103,7 @@ def drawn(draw: Draw, number: int, most: int) -> Rows:
 def test_no_bound_denies_a_verdict_on_requests(kind: str) -> None:
     made, limits = REQUESTS[kind]
     for number in range(RUNS):
-        draw = (half_single, sticky_regions, unequal(2, 1.0, 3_600))[number // 3 % 3]
+        draw = (half_single, sticky_regions, unequal(2, 1.0, 3_600), after_a_start)[number % 4]
         only_gets_easier(agree(drawn(draw, number, 1_200), made, limits))
 
 
@@ -107,3 +115,23 @@ def test_no_bound_denies_a_verdict_on_stretches(kind: str) -> None:
         rows = drawn(draw, number, 3_000)
         end_ns = 12 * 3_600 * 10**9
         only_gets_easier(agree(rows.until(end_ns), made, limits, end_ns))
+
+
+@pytest.mark.parametrize("slow", [0, 1, 2_900])
+@pytest.mark.parametrize("kind", ["quantile", "uptime"])
+def test_one_session_with_half_of_all_rows_decides_nothing(kind: str, slow: int) -> None:
+    """Whatever its rows came to: no bound, no size that would decide, and why it is open."""
+    row = np.arange(3_000)
+    latency_s, failed = np.full(3_000, 0.1), (row < slow) & (kind == "uptime")
+    latency_s[row < slow] = 3.0
+    rows = rows_of(row / 10, latency_s, failed, np.where(row % 2, 0, row + 1))
+    made, limits = REQUESTS[kind]
+    found = judged(rows, contract_of(made(limits[1])))[0]
+    assert (found.verdict, found.open_cause) == ("INCONCLUSIVE", "few_blocks")
+    assert (found.p_limits, found.decide) == ((0, 1), None)
+    assert set(found.bound) <= {None, 0.0, 1.0}
+    needs = "4 that a FAIL needs" if slow > 1 else "10 that a PASS needs"
+    assert needs in found.reason
+    assert found.reason.endswith(
+        "One session holds so many of them that more requests alone decide nothing"
+    )

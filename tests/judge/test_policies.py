@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from hypothesis import given as drawing
+from hypothesis import strategies as st
 from scipy import stats
 
+from bench.judge.compare.decision import Limits
 from bench.judge.routing.policies import expectations
-from bench.judge.routing.standings import apart, lane_of, standing, told_apart
+from bench.judge.routing.standings import Apart, apart, lane_of, standing, told_apart
 from bench.plan.route import RouteExpect
 from bench.record.records.manifest import LaneRecord
 from bench.record.records.routes import DrillRecord, Standing
@@ -250,3 +254,18 @@ def test_a_drill_is_expected_to_be_borne(
     """
     made = answers(expect, drills=drills)
     assert (made.got, made.met) == (got, met)
+
+
+@drawing(st.floats(0.01, 100), st.floats(0, 100), st.floats(0.01, 100) | st.just(math.inf))
+def test_no_bound_denies_what_is_said_of_two_routes(ratio: float, one: float, two: float) -> None:
+    """Longer beside a lower end above 1, shorter beside an upper one below it, and else both sides
+    of it are open; seen from the other route the opposite is said.
+    """
+    limits = Limits(*sorted((one, two)))
+    opposite = {"longer": "shorter", "shorter": "longer", "not told apart": "not told apart"}
+    for seen in (found := Apart(ratio, limits), found.turned()):
+        (low, high), confidence = seen.bound
+        assert (low is not None and low > 1) == (seen.word == "longer")
+        assert (high is not None and high < 1) == (seen.word == "shorter")
+        assert confidence == (0.95 if seen.word == "not told apart" else 0.975)
+    assert found.turned().word == opposite[found.word]

@@ -23,7 +23,7 @@ from bench.judge.contract.requests import trials_of
 from bench.judge.contract.spans import Found
 from bench.judge.health import Health
 from bench.judge.stats.dependence import Cause, Judged, judge_trials
-from bench.judge.stats.scales import LEAST_TO_PASS
+from bench.judge.stats.scales import LEAST_TO_FAIL, LEAST_TO_PASS
 from bench.metrics import FROM_DUE
 from bench.plan.clause import Clause
 from bench.plan.contract import Contract
@@ -199,9 +199,11 @@ def _undecided(judged: Judged, clause: Clause, seen: str, clustered: bool) -> st
     if judged.cause == "unknown_rows":
         return f"{seen}. What is not known of them would decide it"
     if judged.cause == "few_blocks":
+        fails = judged.bad > clause.allowed_share * judged.n
+        least = f"{LEAST_TO_FAIL} that a FAIL" if fails else f"{LEAST_TO_PASS} that a PASS"
         return (
             f"{seen}. They fell into so few stretches of time or sessions that the run holds fewer"
-            f" than the {LEAST_TO_PASS} that a PASS needs"
+            f" than the {least} needs"
         )
     if judged.cause == "worst_block" and judged.worst is not None:
         worst = judged.worst
@@ -229,6 +231,8 @@ def _undecided(judged: Judged, clause: Clause, seen: str, clustered: bool) -> st
 
 def _more(judged: Judged, clause: Clause) -> str:
     """What would decide; the size holds if the measured share stays as it is."""
+    if judged.needed is None and judged.cause == "few_blocks":
+        return "One session holds so many of them that more requests alone decide nothing"
     if judged.needed is None:
         return "The measured share is so near the limit that no run would decide"
     if judged.needed <= judged.n:

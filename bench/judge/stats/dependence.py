@@ -117,7 +117,8 @@ class Judged:
     blocks: int = 0
     block_ns: int = 0
     worst: WorstBlock | None = None
-    #: requests of a run that would probably decide; None when decided, or when no run would
+    #: requests of a run that would probably decide; None when decided, or when no run would, or
+    #: that cannot be said, one session holding so many of them
     needed: int | None = None
     #: the smallest alpha at which it would FAIL, for Holm's rule; 1 unless it does
     p_fail: float = 1.0
@@ -191,10 +192,14 @@ def judge_trials(
         int(np.count_nonzero(layout.rows)),
         layout.block_ns,
         _worst_block(trials.at_ns, seen),
-        needed(best, p0, (pass_alpha, alpha)) if outcome == "INCONCLUSIVE" else None,
+        needed(best, p0, (pass_alpha, alpha)) if _more_would_tell(layout, outcome) else None,
         min(_p_fail(seen, alpha), math.nextafter(alpha, 0)) if outcome == "FAIL" else 1.0,
         bound,
     )
+
+
+def _more_would_tell(layout: Layout, outcome: Outcome) -> bool:
+    return outcome == "INCONCLUSIVE" and not layout.one_session
 
 
 def _short_of(trials: Trials, passing: Crossing, count: int) -> bool:

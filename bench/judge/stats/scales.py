@@ -78,12 +78,18 @@ class Layout:
         return min(float(np.count_nonzero(self.rows)), self.sessions_worth)
 
     @cached_property
+    def one_session(self) -> bool:
+        """Whether one session holds so much that rows of others hardly tell."""
+        if self.session_rows is None:
+            return False
+        return int(self.session_rows.max()) * LEAST_TO_FAIL > self.n
+
+    @cached_property
     def sessions_worth(self) -> float:
         """Sessions of equal size that the sessions are worth (Kish)."""
         if self.session_rows is None:
             return math.inf
-        sizes = self.session_rows.astype(np.float64)
-        return self.n**2 / float(sizes @ sizes)
+        return self.n**2 / int(self.session_rows @ self.session_rows)
 
 
 @dataclass(frozen=True)
@@ -155,27 +161,19 @@ def lay_out(at_ns: Int, sessions: Int | None = None) -> Layout:
     rows = np.diff(edges)
     block = np.repeat(np.arange(FINEST, dtype=np.uint8), rows)
     alone = Layout(block, rows, block_ns=math.ceil(length))
-    if sessions is None or not _any_twice(sessions):
+    if sessions is None or np.all(sessions[1:] > sessions[:-1]):
         return alone
+    codes = _numbered(sessions)
+    counts = np.bincount(codes)
+    return alone if counts.max() < 2 else replace(alone, session=codes, session_rows=counts)
+
+
+def _numbered(sessions: Int) -> Int:
+    """The same sessions by numbers from 0; numbers without rows cost time, so not too many."""
     low = int(sessions.min())
-    if int(sessions.max()) - low < 4 * len(sessions):  # else numbers without rows cost more
-        codes = sessions - low
-    else:
-        codes = np.unique(sessions, return_inverse=True)[1]
-    return replace(alone, session=codes, session_rows=np.bincount(codes))
-
-
-def _any_twice(sessions: Int) -> bool:
-    if np.all(sessions[1:] > sessions[:-1]):
-        return False
-    span = int(sessions.max()) - int(sessions.min()) + 1
-    if span < len(sessions):
-        return True
-    if span > 64 * len(sessions):
-        return len(np.unique(sessions)) < len(sessions)
-    seen = np.zeros(span, bool)
-    seen[sessions - sessions.min()] = True
-    return int(np.count_nonzero(seen)) < len(sessions)
+    if int(sessions.max()) - low < 4 * len(sessions):
+        return sessions - low if low else sessions
+    return np.unique(sessions, return_inverse=True)[1]
 
 
 def weigh(
