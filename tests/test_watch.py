@@ -322,7 +322,7 @@ def test_the_status_in_words_says_what_burns_and_what_was_not_watched() -> None:
     assert max(map(len, lines)) <= 100
     for said in (
         "104 of 43,200 minutes observed",
-        "FAIL so far",
+        "FAIL so far: t, ",
         "0.139 % at worst, 99.898 % at best; promised 99.9 %",
         "error budget used 101.9 %; none of it is left",
         "page above 14.4: FIRING",

@@ -60,11 +60,11 @@ class Lesson:
 
     @property
     def unmet(self) -> str:
-        """What came instead: `pro against standard: BETTER, expected EQUIVALENT`."""
+        """What came instead: `expected EQUIVALENT, got BETTER: pro against standard`."""
         missed = [each for each in self.expects if not each.met]
         said = [
-            f"{visible(each.target, 60)}, {visible(each.clause)}: {visible(each.got or 'nothing')},"
-            f" expected {visible(each.expected, 40)}"
+            f"expected {visible(each.expected, 40)}, got {visible(each.got or 'nothing')}"
+            f": {visible(each.target, 60)}, {visible(each.clause)}"
             for each in missed[:_UNMET_MOST]
         ]
         more = len(missed) - len(said)
@@ -251,7 +251,7 @@ LESSON_COLUMNS: list[Column[Lesson]] = [
 
 
 def _instead(row: Lesson) -> str:
-    return f". {row.unmet}" if row.unmet else ""
+    return f". {wording.capital(row.unmet)}" if row.unmet else ""
 
 
 def lessons_section(found: Sequence[Lesson], below: Sequence[Node] = ()) -> Iterator[Section]:

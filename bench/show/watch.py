@@ -102,7 +102,6 @@ def _period(period: WatchedPeriod) -> Iterator[Node]:
             " period's end",
             "credit",
         )
-    yield Verdict(period.overall, says=" so far")
 
 
 def _clause(clause: WatchedClause) -> Iterator[Node]:

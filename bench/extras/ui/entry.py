@@ -193,7 +193,7 @@ def _of_run(folder: Path, name: str, *, judged: bool) -> Entry:
 
 
 def _endpoint(lane: LaneRecord) -> str:
-    if lane.simulated or not lane.base_url:
+    if lane.simulated or lane.scenario or not lane.base_url:  # its port is another each time
         return "simulator"
     return _shown(lane.host or lane.base_url, 60)
 

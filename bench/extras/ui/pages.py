@@ -21,6 +21,7 @@ from bench.extras.ui.entry import PAGE_FILES, Entry
 from bench.extras.ui.growing import SHOWN_QUANTILES, Growing
 from bench.extras.ui.history import ClausePanel, History
 from bench.extras.ui.so_far import standing_texts
+from bench.extras.ui.so_far_figures import figures
 from bench.extras.ui.trend import shown, trend_figure, trend_of
 from bench.extras.ui.views import (
     COMPARED,
@@ -256,6 +257,7 @@ class Pages:
                 run=name,
                 standing=standing,
                 texts=standing_texts(standing),
+                figures=figures(standing),
                 metrics={metric: METRICS[metric].label for metric in HEADLINES},
                 quantiles=SHOWN_QUANTILES,
             )

@@ -41,6 +41,7 @@ from bench.extras.ui.catalogue import Catalogue
 from bench.extras.ui.growing import Growing
 from bench.extras.ui.pages import Pages
 from bench.extras.ui.so_far import standing_texts
+from bench.extras.ui.so_far_figures import figures
 from bench.show.render_html import STYLE, page_script
 
 PORT = 8765
@@ -224,7 +225,8 @@ async def _standings(folder: Path) -> AsyncIterator[str]:
         while True:
             standing = await anyio.to_thread.run_sync(growing.now)
             kind = "standing" if standing.state == "running" else "over"
-            yield f"event: {kind}\ndata: {json.dumps(standing_texts(standing))}\n\n"
+            said = standing_texts(standing) | {"figures": str(figures(standing))}
+            yield f"event: {kind}\ndata: {json.dumps(said)}\n\n"
             if kind == "over":
                 return
             await anyio.sleep(_EVERY_S)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
+from markupsafe import Markup
+
 from bench.extras.ui.entry import Entry
 from bench.extras.ui.growing import Standing
 from bench.extras.ui.history import ClausePanel, History
@@ -130,6 +132,8 @@ class WatchPage(Page):
     run: str
     standing: Standing
     texts: Mapping[str, str]
+    #: percentile curves and strips of time
+    figures: Markup
     #: what each is called
     metrics: Mapping[str, str]
     quantiles: Mapping[str, Fraction]

@@ -26,6 +26,7 @@ pytest.importorskip("uvicorn")
 from bench.cli import main
 from bench.extras.ui.growing import Growing
 from bench.extras.ui.server import PORT, listening, may_be_asked
+from bench.extras.ui.so_far_figures import figures
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,6 +110,37 @@ def test_a_growing_folder_is_read_piece_by_piece(going_on: tuple[RunWriter, Tabl
     writer.finish("complete", samples, {"strings": STRINGS})
     assert growing.now().state == "complete"
     assert growing.now().lanes[0].outcomes == {"ok": 1100, "http_5xx": 100}
+
+
+def test_a_run_that_goes_on_is_drawn_without_a_verdict(going_on: tuple[RunWriter, Table]) -> None:
+    """Slices of time count the measured rows that ended by when they were due, the failed ones
+    apart; the curve has no number from the share on that failed.
+    """
+    writer, samples = going_on
+    growing = Growing(writer.folder)
+    assert figures(growing.now()) == ""
+    sealed(writer, samples, 0, 600)
+    standing = growing.now()
+    (lane,) = standing.lanes
+    measured = samples[120:600]
+    when = measured["due_ns"] * 60 // (lane.length_ns)
+    failed = measured["outcome"] == Outcome.http_5xx
+    assert lane.slices.requests == [int((when == part).sum()) for part in range(60)]
+    assert lane.slices.failed == [int(failed[when == part].sum()) for part in range(60)]
+    assert sum(lane.slices.failed) == 100
+    numbers = [(share, ms) for share, ms in lane.curve if ms is not None]
+    assert lane.curve[-1][1] is None
+    assert numbers[-1][0] < 380 / 480 <= lane.curve[-1][0] + 1e-6
+    answers = np.sort((measured["last_token_ns"] - measured["due_ns"])[~failed])
+    for share, ms in numbers:
+        at = int(np.ceil(share * 480 - 1e-3)) - 1
+        assert (
+            answers[max(at - 1, 0)] / 1e6 * 0.998 <= ms <= answers[min(at + 1, 379)] / 1e6 * 1.002
+        )
+    drawn = str(figures(standing))
+    assert "How slow so far?" in drawn
+    assert "When was it slow?" in drawn
+    assert not any(word in drawn for word in ("PASS", "FAIL", "INCONCLUSIVE"))
 
 
 def test_events_follow_a_run_until_it_is_sealed(going_on: tuple[RunWriter, Table]) -> None:
