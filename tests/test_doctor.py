@@ -176,6 +176,52 @@ def test_no_api_at_all_names_what_was_tried_and_the_path(look: Look) -> None:
     assert found["target_toml"] is None
 
 
+def test_a_wrong_path_is_told_the_right_one(look: Look) -> None:
+    with server({"GET /v1/models": [MODELS], CHAT: chunked(*STREAM)}) as there:
+        found = look(at(there, "/api"), "--model", "m")
+        better = at(there)
+        assert said(found, "api")["remedy"] == f"write --url {better}: models are listed there"
+        assert look(better, "--model", "m")["ready"]
+
+
+def test_what_it_costs_is_said_where_a_price_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """9 tokens at 1,000,000 and 6 at 2,000,000 USD a million, by hand; the extra body is filled in
+    from the environment as a run fills it in.
+    """
+    with server({CHAT: chunked(*STREAM)}, key=b'"team": "red"') as there:
+        file = tmp_path / "t.toml"
+        file.write_text(
+            f"""
+            description = "d"
+            base_url = "{at(there)}"
+            model = "m"
+            extra_body = {{ team = "${{TEAM}}" }}
+            [prices]
+            input_usd_per_million = 1000000
+            output_usd_per_million = 2000000
+            as_of = 2026-12-01
+            source = "made"
+            """
+        )
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("TEAM", "red")
+            assert main(["doctor", str(file), "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["usd"] == 21
+    assert said(found, "cost")["says"] == "1 small request, 21.00 USD"
+    assert "prices" in tomllib.loads(found["target_toml"])
+
+
+def test_a_model_that_only_thinks_is_no_failure(look: Look) -> None:
+    done = [chunk({"role": "assistant"}), chunk({}, "length"), b"data: [DONE]\n\n"]
+    with server({CHAT: chunked(*done)}) as there:
+        found = look(at(there), "--model", "m")
+    assert found["ready"]
+    assert "no token came" in said(found, "streaming")["says"]
+
+
 @pytest.mark.parametrize("style", ["bearer", "api-key", "x-api-key"])
 def test_a_key_is_sent_as_the_server_wants_it(
     style: str, look: Look, monkeypatch: pytest.MonkeyPatch

@@ -20,8 +20,10 @@ from bench.api.auth import STYLES
 from bench.api.guess import is_about_model, shape_of
 from bench.api.interface import BodyOptions
 from bench.api.rate_limits import limits_in
+from bench.api.registry import DEFAULT
 from bench.app.findings import findings_of
 from bench.app.seen import Seen, answer_of, clock_of, network_of, usd_spent
+from bench.load.endpoint import filled
 from bench.load.network_path import look_at
 from bench.load.transport.interface import TransportFailure
 from bench.load.transport.wire import origin_of
@@ -40,6 +42,8 @@ MOST_REQUESTS = 12
 _STYLES = ("bearer", "api-key", "x-api-key", "x-goog-api-key")
 #: Where Azure divides its minute, it does so by this.
 _AZURE, _AZURE_COUNTS_OVER = ".azure.com", "10s"
+#: Where most servers have an API in OpenAI's shape.
+_USUAL = ("/v1", "/api/v1", "/openai/v1")
 #: A status by which a server says that it does not know path, method or body.
 _NOT_THIS_API = (400, 404, 405, 415, 422, 501)
 
@@ -61,7 +65,8 @@ def diagnose(target: Target, still_open: Open) -> tuple[Diagnosis, Target]:
     seen = Seen(target)
     try:
         # With a proxy between, the way to the server is the proxy's.
-        seen.path = look_at(origin_of(target)) if target.transport == "tailproof" else None
+        direct = target.transport == "tailproof" and target.unix_socket is None
+        seen.path = look_at(origin_of(target)) if direct else None
     except TransportFailure as failure:
         seen.failure = failure
         return _diagnosis(seen), target
@@ -86,20 +91,32 @@ async def _ask(seen: Seen, still_open: Open) -> None:
             break
     else:
         seen.speaks_none = True
+        seen.better_url = await _better_url(seen.target)
     seen.limits = limits_in(seen.last.headers) if seen.last is not None else {}
 
 
 def _candidates(seen: Seen, apis: tuple[str, ...]) -> Iterator[Target]:
     """The target in each API; one that a refusal looks like comes next."""
-    left = list(apis)
+    base, left = seen.target, list(apis)
     while left and len(seen.trials) < MOST_REQUESTS:
         shape = seen.last and shape_of(seen.last.headers, bytes(seen.last.body))
         name = shape if shape in left else left[0]
         left.remove(name)
-        target = _with(seen.target, api=name)
+        target = _with(base, api=name)
         # Credentials of the machine are looked for only where the address asks to be signed for.
         if target is not None and (name == apis[0] or not STYLES[target.auth_style].aws):
             yield target
+
+
+async def _better_url(target: Target) -> str:
+    """A base URL of the same server below which it lists models; empty where none is found."""
+    parts = urlsplit(target.base_url)
+    home = f"{parts.scheme}://{parts.netloc}"
+    for base in (f"{home}{parts.path.rstrip('/')}/v1", *(f"{home}{path}" for path in _USUAL)):
+        other = _with(target, base_url=base, api=DEFAULT)
+        if base != target.base_url and other is not None and (await list_models(other)).models:
+            return base
+    return ""
 
 
 def _with(target: Target, **changes: object) -> Target | None:
@@ -122,7 +139,7 @@ async def _tried(seen: Seen, target: Target) -> Trial:
         stream=target.stream,
         include_usage=target.include_usage,
         max_tokens_field=target.max_tokens_field,
-        extra_body=target.extra_body,
+        extra_body=filled(target.extra_body, f"target {target.name}: extra_body"),
         tier_body=target.tier_ask.body,
         url=target.shown_request_url,
     )

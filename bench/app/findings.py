@@ -163,7 +163,9 @@ def _no_api(seen: Seen) -> Finding:
     tried = list(dict.fromkeys(trial.api.name for trial in seen.trials))
     statuses = list(dict.fromkeys(str(trial.status) for trial in seen.trials))
     url = seen.target.base_url
-    if urlsplit(url).path.strip("/"):
+    if seen.better_url:
+        remedy = f"write --url {seen.better_url}: models are listed there"
+    elif urlsplit(url).path.strip("/"):
         remedy = "check the path of --url: most base URLs end in /v1"
     else:
         remedy = "add the path of its API to --url, such as /v1 or /api/v1"
@@ -252,6 +254,14 @@ def _streaming(target: Target, found: AnswerFound) -> Finding:
             about="streaming",
             state="note",
             says="the answer came whole though a stream was asked for: no TTFT can be judged",
+        )
+    if not found.token_events:
+        return Finding(
+            about="streaming",
+            state="note",
+            says="it streams, but no token came: a reasoning model may think for longer than the"
+            " few that were asked for",
+            remedy="ask for more output tokens in the load",
         )
     took = f"TTFT {_span(found.ttft_ms)}, end-to-end {_span(found.e2e_ms)}"
     return Finding(

@@ -38,6 +38,8 @@ class Seen:
     nameless: bool = False
     #: no API was answered
     speaks_none: bool = False
+    #: and below this URL the same server lists models
+    better_url: str = ""
 
     @property
     def last(self) -> Trial | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.api.registry import MODULES
 from bench.cli.flags import (
     CONTRACT_AND_HTTP,
     TARGET_AND_RATE,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from bench.record.records.diagnosis import Diagnosis
 
 _NAMES = (
-    *("url", "api", "query", "model", "tier", "timeout", "header"),
+    *("url", "query", "model", "tier", "timeout", "header"),
     *("api_key_env", "api_key_file", "api_key_command", "auth", "extra_body", "transport"),
     *("insecure", "ca_file"),
 )
@@ -39,9 +40,16 @@ def _named(option: Callable[[Any], Any]) -> str:
     return made[0].name or ""
 
 
+_API = click.option(
+    "--api",
+    type=click.Choice(list(MODULES)),
+    help="API that the URL speaks.  [default: found by asking]",
+)
 #: The flags of `run` that say whom to ask, and how.
-TARGET_FLAGS = tuple(
-    option for option in (*TARGET_AND_RATE, *CONTRACT_AND_HTTP) if _named(option) in _NAMES
+TARGET_FLAGS = (
+    *(option for option in TARGET_AND_RATE if _named(option) in _NAMES),
+    _API,
+    *(option for option in CONTRACT_AND_HTTP if _named(option) in _NAMES),
 )
 
 

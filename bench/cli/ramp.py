@@ -30,6 +30,7 @@ from bench.cli.help import command
 from bench.cli.output import format_option, own_folder, print_json, print_result, quiet_option
 from bench.cli.resume import repeat_command
 from bench.cli.run import suite_of
+from bench.cli.sizes import over_quota
 
 if TYPE_CHECKING:
     from bench.app.ramp_plan import Terms
@@ -107,6 +108,7 @@ def ramp(flags: RampFlags) -> int:
     from bench.app.ramp_plan import ramping
     from bench.cli.screen import make_screen
     from bench.errors import UserError
+    from bench.plan.schedule import compile_plan
     from bench.show.ramp import ramp_result, write_ramp_report
 
     if flags.suite is None and flags.url is None:
@@ -118,6 +120,9 @@ def ramp(flags: RampFlags) -> int:
             update={"stages": [stage.model_copy(update={"simulated": True})]}
         )
     terms = _approved(loaded, _terms(loaded, flags), yes=flags.yes)
+    if not (flags.quiet or flags.simulated):
+        for said in over_quota(compile_plan(loaded, terms.seed)):
+            click.echo(f"note: at the first rate {said}", err=True)
     searching = Ramp(
         loaded,
         terms,

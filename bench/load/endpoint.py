@@ -26,14 +26,14 @@ from bench.record.samples import Flag
 from bench.userfile import expand_env
 
 
-def _filled(value: Any, where: str) -> Any:
+def filled(value: Any, where: str) -> Any:
     """JSON with each `${ENV}` in its texts filled in. Raises UserError when one is not set."""
     if isinstance(value, str):
         return expand_env(value, where)
     if isinstance(value, dict):
-        return {key: _filled(inner, where) for key, inner in value.items()}
+        return {key: filled(inner, where) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_filled(inner, where) for inner in value]
+        return [filled(inner, where) for inner in value]
     return value
 
 
@@ -68,7 +68,7 @@ class BodyWriter:
             stream=target.stream,
             include_usage=target.include_usage,
             max_tokens_field=target.max_tokens_field,
-            extra_body=_filled(target.extra_body, where),
+            extra_body=filled(target.extra_body, where),
             tier_body=target.tier_ask.body,
             url=target.shown_request_url,
         )

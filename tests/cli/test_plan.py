@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from bench.cli import main
+from bench.cli.sizes import over_quota
+from bench.plan.schedule import compile_plan
+from bench.plan.suite import load_suite
 from bench.userfile import find_file
 
 FILES = {
@@ -201,3 +204,19 @@ def test_a_scenario_that_cannot_be_planned_is_named(
     scenario.write_text(builtin.replace("simulated = true", 'simulated = "yes"'))
     assert main(["plan", str(scenario)]) == 2
     assert "'yes' is neither true nor false" in capsys.readouterr().err
+
+
+def test_limits_that_the_plan_goes_beyond_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """300 requests within 30 s, where the key may 100 a minute: 1.67 a second fit."""
+    with (folder / "t.toml").open("a") as file:
+        file.write("[limits]\nrequests_per_min = 100\n")
+    (beyond,) = as_json(capsys)["beyond_limits"]
+    assert (beyond["target"], beyond["asked"], beyond["limit"]["amount"]) == ("t", 300, 100)
+    assert 0.16 < beyond["fitting_share"] <= 1 / 6
+    assert 1.6 <= beyond["fitting_rate"] <= 100 / 60
+    assert main(["plan", "s.toml"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "limits target t takes 100 requests a minute, the plan's busiest minute asks 300" in text
+    assert over_quota(compile_plan(load_suite("s.toml")))[0].startswith("target t takes 100")
