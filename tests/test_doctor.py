@@ -176,6 +176,34 @@ def test_no_api_at_all_names_what_was_tried_and_the_path(look: Look) -> None:
     assert found["target_toml"] is None
 
 
+def test_a_redirect_is_named_and_followed_by_nobody(look: Look) -> None:
+    location = f"Location: https://api.example.com/v1/chat/completions?token={KEY}\r\n".encode()
+    moved = answer(b"", status="308 Permanent Redirect", headers=location)
+    with server({CHAT: [moved]}) as there:
+        found = look(at(there), "--model", "m")
+    assert said(found, "api")["remedy"] == "write --url https://api.example.com/v1"
+    assert len(found["attempts"]) == 1
+
+
+def test_a_key_that_a_command_prints_is_in_no_output(look: Look) -> None:
+    routes = {"GET /v1/models": [MODELS], CHAT: chunked(*STREAM)}
+    with server(routes, key=KEY.encode()) as there:
+        found = look(at(there), "--api-key-command", f"echo {KEY}")
+    assert found["ready"]
+    assert "api_key_command" in found["target_toml"]
+
+
+def test_a_proxy_of_the_environment_is_named_before_anything_is_sent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://user:sk-0123456789@127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    assert main(["doctor", "--url", "http://api.invalid/v1", "--model", "m"]) == 2
+    err = capsys.readouterr().err
+    assert 'set transport = "httpx"' in err
+    assert "sk-0123456789" not in err
+
+
 def test_a_wrong_path_is_told_the_right_one(look: Look) -> None:
     with server({"GET /v1/models": [MODELS], CHAT: chunked(*STREAM)}) as there:
         found = look(at(there, "/api"), "--model", "m")
@@ -373,11 +401,13 @@ def test_tls_is_timed_verified_and_its_versions_told(look: Look, tmp_path: Path)
         url = at(there, scheme="https")
         unknown = look(url, "--model", "m")
         trusted = look(url, "--model", "m", "--ca-file", str(tmp_path / "ca.pem"))
+        insecure = look(url, "--model", "m", "--insecure")
         context.set_alpn_protocols(["h2", "http/1.1"])
         origin = Origin("127.0.0.1", there.port, tls=True, ca_file=str(tmp_path / "ca.pem"))
         assert look_at(origin).alpn == "h2"
     assert said(unknown, "network")["state"] == "bad"
     assert "--ca-file" in said(unknown, "network")["remedy"]
+    assert said(insecure, "tls")["state"] == "note"
     assert trusted["ready"]
     assert trusted["network"]["tls_ms"] > 0
     assert (trusted["network"]["tls_version"], trusted["network"]["alpn"]) == (

@@ -160,3 +160,14 @@ def test_an_endpoint_that_does_not_answer_is_written_nothing_for(
     assert main(["init", "mine", "--url", dead, "--model", "m", "--slo", "e2e:p95<2s"]) == 5
     assert capsys.readouterr().out.startswith("NOT READY  Cannot reach 127.0.0.1:")
     assert not (here / "mine").exists()
+
+
+def test_a_secret_that_was_typed_gets_into_no_file(
+    url: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["init", "mine", "--url", url, "--model", "m", "--slo", "e2e:p95<2s"]
+    assert main([*words, "--header", "X-Team: sk-0123456789"]) == 2
+    out, err = capsys.readouterr()
+    assert "sk-0123456789" not in out + err
+    assert "write ${NAME} in its place" in err
+    assert not (here / "mine").exists()

@@ -26,9 +26,10 @@ from bench.app.seen import Seen, answer_of, clock_of, network_of, usd_spent
 from bench.load.endpoint import filled
 from bench.load.network_path import look_at
 from bench.load.transport.interface import TransportFailure
+from bench.load.transport.sender import refuse_proxy
 from bench.load.transport.wire import origin_of
 from bench.load.trial import Trial, list_models, try_once
-from bench.plan.credentials import secrets_of
+from bench.plan.credentials import Redaction, secrets_of
 from bench.plan.target import EMBEDDED, KEY_SOURCES, Target
 from bench.plan.target_text import target_flags, target_toml
 from bench.record.records.diagnosis import Attempt, Diagnosis, Finding
@@ -65,8 +66,9 @@ def diagnose(target: Target, still_open: Open) -> tuple[Diagnosis, Target]:
     seen = Seen(target)
     try:
         # With a proxy between, the way to the server is the proxy's.
-        direct = target.transport == "tailproof" and target.unix_socket is None
-        seen.path = look_at(origin_of(target)) if direct else None
+        if target.transport == "tailproof":
+            refuse_proxy(target)
+            seen.path = look_at(origin_of(target)) if target.unix_socket is None else None
     except TransportFailure as failure:
         seen.failure = failure
         return _diagnosis(seen), target
@@ -189,9 +191,10 @@ def _decides(target: Target, trial: Trial) -> bool:
     """Whether no other API would fare better."""
     if trial.outcome is Outcome.ok:
         return True
-    if 300 <= trial.status < 400 or trial.status in _NOT_THIS_API:
+    if trial.status in _NOT_THIS_API:
         return is_about_model(trial.status, bytes(trial.body), target.model)
-    return not (trial.outcome is Outcome.malformed or trial.outcome is Outcome.truncated)
+    # A page in place of an answer: the path is not an API's.
+    return not (trial.status == 200 and trial.outcome in (Outcome.malformed, Outcome.truncated))
 
 
 # ---- what it came to
@@ -203,6 +206,7 @@ def _diagnosis(seen: Seen) -> Diagnosis:
     ready = seen.answered is not None and not any(each.state == "bad" for each in findings)
     worst = next((each for each in findings if each.state == "bad"), None)
     answered = seen.answered
+    clean = Redaction(secrets_of(seen.target)).clean
     host = urlsplit(seen.target.base_url).netloc
     target = seen.target.model_copy(update={"description": f"{seen.target.model} at {host}"})
     return Diagnosis(
@@ -225,8 +229,8 @@ def _diagnosis(seen: Seen) -> Diagnosis:
             for trial in seen.trials
         ],
         usd=usd_spent(seen),
-        target_toml=target_toml(target, limits_of(seen)) if answered is not None else None,
-        next=_next(seen, worst),
+        target_toml=clean(target_toml(target, limits_of(seen))) if answered is not None else None,
+        next=clean(_next(seen, worst)),
     )
 
 

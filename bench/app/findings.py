@@ -61,6 +61,14 @@ def _way(seen: Seen) -> Iterator[Finding]:
     yield Finding(about="network", state="ok", says=f"{path.address}: {', '.join(steps)}")
     if path.tls_ns >= 0:
         yield _http(path)
+        if seen.target.insecure:
+            yield Finding(
+                about="tls",
+                state="note",
+                says="the certificate is not verified: whoever answers is believed, and sent the"
+                " key",
+                remedy="leave out --insecure, or name the CA (--ca-file)",
+            )
 
 
 def _http(path: NetworkPath) -> Finding:
@@ -140,6 +148,8 @@ def _refused(seen: Seen, trial: Trial) -> Finding:
             says=f"the server does not know the model {target.model!r} ({trial.note}){listed}",
             remedy="name another with --model",
         )
+    if 300 <= trial.status < 400:
+        return _redirected(seen, trial)
     if trial.status == 429:
         whose = trial.cause(trial.outcome, trial.note)
         what = "credit" if whose is Cause.spend else "rate limit"
@@ -157,6 +167,18 @@ def _refused(seen: Seen, trial: Trial) -> Finding:
         says=f"{target.api} at {target.base_url} fails ({trial.outcome.name}: {trial.note})",
         remedy="see what the server's own log says",
     )
+
+
+def _redirected(seen: Seen, trial: Trial) -> Finding:
+    """Where to, without what a query may prove."""
+    to = urlsplit(dict(trial.headers).get(b"location", b"").decode("latin-1"))
+    own = urlsplit(seen.target.base_url)
+    if to.netloc:
+        remedy = f"write --url {to.scheme or own.scheme}://{to.netloc}{own.path}"
+    else:
+        remedy = "check the path of --url"
+    says = f"the server sends elsewhere (HTTP {trial.status}), and a run follows no redirect"
+    return Finding(about="api", state="bad", says=says, remedy=remedy)
 
 
 def _no_api(seen: Seen) -> Finding:

@@ -71,6 +71,7 @@ def init(flags: InitFlags) -> int:
     Exit codes: 0 written, 2 usage, 5 a run would not be answered: nothing is written.
     """
     from bench.app.starter import FILES
+    from bench.plan.target_text import needs_secret
     from bench.show.diagnosis import diagnosis_result
 
     _refuse_overwriting(flags.folder, FILES, force=flags.force)
@@ -83,6 +84,12 @@ def init(flags: InitFlags) -> int:
         else:
             print_result(diagnosis_result(found))
         return int(ExitCode.UNREACHABLE)
+    if needs_secret(target):
+        raise UserError(
+            "a header or body that was typed may hold a secret, which no file gets",
+            where="--header, --extra-body",
+            remedy="export it and write ${NAME} in its place",
+        )
     start = _start(_with_terms(asked, found), found, target)
     _write(flags.folder, start, flags.form)
     return 0

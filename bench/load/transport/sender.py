@@ -86,6 +86,14 @@ def make_sender(target: Target, reader: StampedReader) -> Sender:
     """The sender that the target asks for. Raises UserError where it cannot be had."""
     if target.transport == "httpx":
         return StockSender(target)
+    refuse_proxy(target)
+    return StampedSender(target, reader)
+
+
+def refuse_proxy(target: Target) -> None:
+    """Raises UserError where requests would have to go through a proxy, which stamped sockets do
+    not use.
+    """
     origin = origin_of(target)
     proxies = getproxies()
     proxied = proxies.get("https" if origin.tls else "http") or proxies.get("all")
@@ -100,7 +108,6 @@ def make_sender(target: Target, reader: StampedReader) -> Sender:
             where=f"target {target.name}",
             remedy='unset it, or set transport = "httpx"',
         )
-    return StampedSender(target, reader)
 
 
 #: Nobody was spoken to, or somebody who speaks no HTTP: requests would fare no better. A route that
