@@ -1,8 +1,8 @@
-"""How far a long step is: said by whoever works, heard by whom the command line set.
+"""How far a long step is: from whoever works to whom the command line named.
 
 In: the pieces of a step as they are done. Out: calls of the one listener there is, if any. Must
 stay true: nothing here draws or asks for the time, and without a listener a step costs a call a
-piece; a step within another one is the one that is heard.
+piece; a step within another one is the one that is reported.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _listeners: list[Listener] = []
 
 
 @contextmanager
-def heard_by(listener: Listener) -> Iterator[None]:
-    """Every step within is told to this one alone."""
+def reported_to(listener: Listener) -> Iterator[None]:
+    """Every step within is reported to this listener alone."""
     _listeners.append(listener)
     try:
         yield

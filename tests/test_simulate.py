@@ -17,7 +17,7 @@ from bench.gateway.scenarios import load_scenario
 from bench.load.options import RunOptions
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.suite import load_suite
-from bench.progress import heard_by
+from bench.progress import reported_to
 from bench.record.run_folder import Run
 from bench.record.samples import Columns, Flag, Outcome, Table, latency_ns
 from bench.units import MS, S
@@ -448,7 +448,7 @@ def test_ctrl_c_keeps_what_was_played(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     folder = tmp_path / "run"
-    with heard_by(interrupt):
+    with reported_to(interrupt):
         done = simulate(
             plan_virtual(load_suite("vanity-average"), 1, 70_000),
             RunOptions(repeat_command="again", folder=folder),

@@ -38,7 +38,7 @@ def shown() -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    with progress.heard_by(Line(sys.stderr)):
+    with progress.reported_to(Line(sys.stderr)):
         yield
 
 

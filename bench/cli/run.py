@@ -273,7 +273,7 @@ def _over(runs: _Runs, over: str) -> int:
         flags.form,
         flags.quiet,
     )
-    return run_over(asked, lambda plan, options: _once(plan, options, flags, (), told=False))
+    return run_over(asked, lambda plan, options: _once(plan, options, flags, (), shown=False))
 
 
 def _planned(suite: Suite, seed: int, shard: Shard) -> Plan | VirtualPlan:
@@ -291,15 +291,15 @@ def _once(
     flags: RunFlags,
     said: Sequence[str],
     *,
-    told: bool = True,
+    shown: bool = True,
 ) -> Finished:
-    """One run, shown as it goes on; its last screen where it is `told`."""
+    """One run, shown as it goes on; its last screen where it is `shown`."""
     from bench.cli.screen import make_screen, tell_run
 
     screen = make_screen(quiet=flags.quiet, said=said)
     with monitored(flags.metrics_port, flags.otlp_endpoint, screen.warn) as exporter:
         done = _play(plan, options, screen, exporter, flags)
-        if told:
+        if shown:
             tell_run(done, flags.form)
         exporter.judged(done.folder, wait=done.records.summary.state == "complete")
     return done

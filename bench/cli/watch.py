@@ -137,21 +137,21 @@ def _watch(name: str, contract: Contract | None, flags: WatchFlags) -> int:
         ),
     )
     with closing(Lines()) as lines:
-        tell = _teller(lines)
+        say = _dated(lines)
         for sentence in resolution(loaded):
-            tell(sentence)
+            say(sentence)
 
         async def main() -> tuple[Watch, list[str]]:
-            watching = Watch(loaded, terms, tell)
+            watching = Watch(loaded, terms, say)
             return watching, await watching.go_on()
 
-        with monitored(flags.metrics_port, flags.otlp_endpoint, tell) as exporter:
+        with monitored(flags.metrics_port, flags.otlp_endpoint, say) as exporter:
             terms = dataclasses.replace(terms, opened=exporter.follow)
             watching, verdicts = run_loop(main)
     return int(ExitCode.INTERRUPTED) if watching.stopped else _exit(verdicts)
 
 
-def _teller(lines: Lines) -> Callable[[str], None]:
+def _dated(lines: Lines) -> Callable[[str], None]:
     from bench.clock import utc_text, wall_ns
     from bench.show.wording import visible
 

@@ -302,7 +302,7 @@ class Exchange:
                 api=self._api.name,
                 asked_tier=served.asked.tier,
                 answering_tier=self._answering_tier,
-                told_tier="spillover" if served.spilled else served.tier,
+                named_tier="spillover" if served.spilled else served.tier,
                 trouble=self._trouble,
             )
         )
@@ -314,9 +314,9 @@ def _name_tier(api: GatewayApi, served: Served, downgrade: Downgrade | None) -> 
     asked = served.asked.tier
     usual = api.tier_served(asked, None)
     answering = usual if downgrade is None else api.tier_served(asked, downgrade.served)
-    if downgrade is None or downgrade.told == "nothing":
+    if downgrade is None or downgrade.named_by == "nothing":
         served.tier = usual
-    elif downgrade.told == "spillover":
+    elif downgrade.named_by == "spillover":
         served.spilled = True
     else:
         served.tier = answering

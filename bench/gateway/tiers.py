@@ -13,7 +13,7 @@ from fractions import Fraction
 from random import Random
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from bench.gateway.laws import Window
 from bench.units import S
@@ -44,7 +44,9 @@ class Downgrade(Window):
     pool: str | None = None
     #: what says so: the answer's tier; headers of Azure's spillover; nothing, as with some
     #: resellers, whose answers name the tier that was asked for
-    told: Literal["tier", "spillover", "nothing"] = "tier"
+    named_by: Literal["tier", "spillover", "nothing"] = Field(
+        default="tier", validation_alias=AliasChoices("named_by", "told")
+    )
 
 
 class Downgrades:

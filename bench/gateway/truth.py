@@ -48,7 +48,7 @@ class Record(NamedTuple):
     #: in the vendor's words: what was asked for, what answered, and what the answer says of it
     asked_tier: str = ""
     answering_tier: str = ""
-    told_tier: str = ""
+    named_tier: str = ""
     #: what went wrong, for requests that were not answered
     trouble: str = ""
 
@@ -85,7 +85,7 @@ class _Group:
         if record.trouble:
             self.troubles[record.trouble] += 1
         if record.answering_tier and record.outcome == "ok":
-            self.tiers[record.asked_tier, record.answering_tier, record.told_tier] += 1
+            self.tiers[record.asked_tier, record.answering_tier, record.named_tier] += 1
         if record.outcome == "ok":
             if record.ttft_ns is not None:
                 self.ttft.append(record.ttft_ns)

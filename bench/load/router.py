@@ -290,9 +290,9 @@ class Router:
                 strict=False,
             ):
                 if url and rule is not None:
-                    group.start_soon(watch_status, url, rule.poll, self._hearer(leg))
+                    group.start_soon(watch_status, url, rule.poll, self._on_status(leg))
 
-    def _hearer(self, leg: LegState) -> Callable[[bool], None]:
+    def _on_status(self, leg: LegState) -> Callable[[bool], None]:
         return lambda well: leg.feed(well, self.clock())
 
     async def close(self) -> None:

@@ -249,15 +249,15 @@ async def _play_sitting(
     else:
         for endpoint in itertools.chain.from_iterable(endpoints):
             await endpoint.close()
-        crew = Workers(
+        started = Workers(
             sitting.work,
             text,
             workers,
             supervisor.ending.on_reason,
             sitting.writer.lock,
         )
-        supervisor.ending.stop = crew.stop
-        parts = await crew.play(supervisor.tick, sitting.t0)
+        supervisor.ending.stop = started.stop
+        parts = await started.play(supervisor.tick, sitting.t0)
     ours = {part.files for part in parts}
     every = [*(part for part in parts_in(folder) if part.files not in ours), *parts]
     texts = Texts()

@@ -78,7 +78,7 @@ class Workers:
         }
         self._workers: list[_Worker] = []
         self._total = Counters.total([], len(work.lanes))
-        self._stops = self._told = 0
+        self._stops = self._stops_sent = 0
         self._t0 = 0
 
     def stop(self) -> None:
@@ -109,10 +109,10 @@ class Workers:
             while any(worker.process.returncode is None for worker in self._workers):
                 await anyio.sleep(_TICK_S)
                 on_tick(monotonic_ns() - self._t0, lambda: self._total)
-                while self._told < self._stops:
-                    self._told += 1
+                while self._stops_sent < self._stops:
+                    self._stops_sent += 1
                     ends_ns = min(ends_ns, monotonic_ns() + STOP_DRAIN_NS + _SLOW_TO_END_NS)
-                    if self._told > 1:
+                    if self._stops_sent > 1:
                         ends_ns = min(ends_ns, monotonic_ns() + _SLOW_TO_STOP_NS)
                     for worker in self._workers:
                         with anyio.move_on_after(_TICK_S):  # it may not read any more

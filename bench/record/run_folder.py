@@ -100,8 +100,8 @@ class RunWriter:
             raise
 
     def _hold(self, folder: Path, taken: RunFolderError) -> None:
-        """Become the folder's one writer, for as long as we and `lock`'s heirs live; raises `taken`
-        where another is.
+        """Become the folder's one writer, while we or processes that inherited `lock` live;
+        raises `taken` where another is.
         """
         self.folder = folder
         #: a descriptor; the system lets go of the folder when no process has it any more

@@ -37,7 +37,7 @@ def screens(out: io.StringIO) -> list[str]:
 def test_time_left_is_what_the_rest_takes_at_the_pace_so_far(clock: Clock) -> None:
     """Nothing in the first second; a quarter in 10 s leaves 30 s; wiped at the end."""
     out = io.StringIO()
-    with progress.heard_by(line.Line(out)), progress.counted("judging", 8) as advance:
+    with progress.reported_to(line.Line(out)), progress.counted("judging", 8) as advance:
         clock.now_ns = S // 2
         advance(1)
         assert out.getvalue() == ""
@@ -53,7 +53,7 @@ def test_time_left_is_what_the_rest_takes_at_the_pace_so_far(clock: Clock) -> No
 def test_a_step_within_a_step_leaves_the_outer_ones_time_alone(clock: Clock) -> None:
     """The outer one goes on with its own pace; a guess from its first parts is not made."""
     out = io.StringIO()
-    with progress.heard_by(line.Line(out)), progress.step("outer") as outer:
+    with progress.reported_to(line.Line(out)), progress.step("outer") as outer:
         for _ in progress.each("inner", range(4)):
             clock.now_ns += 2 * S
         clock.now_ns += S

@@ -24,7 +24,7 @@ from tests.support.flags import run_flags, small_requests
 from tests.support.patience import until
 from tests.support.provider import Provider
 
-#: Ray starts a process of its own for each seat.
+#: Ray starts a process of its own for each agent.
 STARTED_S = 90.0
 
 
@@ -132,7 +132,7 @@ def test_a_driver_that_dies_leaves_shards_that_stop_and_can_be_collected(
     asked = len(provider.asked)
     lying = read_manifest(out).cluster
     assert lying is not None
-    folders = [Path(seat.folder) for seat in lying.seats]
+    folders = [Path(shard.folder) for shard in lying.shards]
     collector = tailproof("collect", str(out))
     code, output = ended(collector)
     assert code == 130, output

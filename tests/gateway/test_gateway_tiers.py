@@ -141,3 +141,10 @@ def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
     pool = {"name": "p", "ttft": {"fixed": "1ms"}}
     with pytest.raises(ValueError, match=r"nowhere|asked|every|requests"):
         Gateway.model_validate({"model": [{"name": "*", "pool": "p"}], "pool": [pool], **wrong})
+
+
+def test_the_key_of_older_scenarios_still_says_what_names_the_tier() -> None:
+    """`told` is read as `named_by`."""
+    older = Downgrade.model_validate({"told": "spillover"})
+    assert older == Downgrade.model_validate({"named_by": "spillover"})
+    assert older.named_by == "spillover"

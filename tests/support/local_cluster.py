@@ -1,5 +1,5 @@
-"""A cluster without an engine: every seat is an agent in this process, its shard a real process of
-its own.
+"""A cluster without an engine: every remote agent is one in this process, its shard a real process
+of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bench.clock import monotonic_ns
 from bench.extras.cluster import driver as product
 from bench.extras.cluster.agent import Agent
 from bench.extras.cluster.driver import Cluster
-from bench.extras.cluster.node import Engine, SeatLost
+from bench.extras.cluster.node import AgentLost, Engine
 from bench.load.options import RunOptions
 from bench.load.player import Counters
 from bench.load.shard import Place, Shard
@@ -43,7 +43,7 @@ from tests.support.provider import Provider
 EU, US = Place("node-1", "eu"), Place("node-2", "us")
 
 
-class LocalSeat:
+class LocalAgent:
     """Calls the agent on a thread of its own, one call at a time, as an engine would."""
 
     def __init__(self, place: Place, node_id: str, agent: Agent):
@@ -52,14 +52,14 @@ class LocalSeat:
         self.lost: str | None = None
 
     def ask(self, method: str, *args: Any) -> Future[Any]:
-        """The agent's answer; of a lost seat, that it is lost."""
+        """The agent's answer; of a lost agent, that it is lost."""
         return self._thread.submit(self._call, method, *args)
 
     def _call(self, method: str, *args: Any) -> Any:
         if self.lost is None:
             answer = getattr(self.agent, method)(*args)
         if self.lost is not None:
-            raise SeatLost(self.lost)
+            raise AgentLost(self.lost)
         return answer
 
     def kill(self, why: str = "the node died") -> int:
@@ -72,43 +72,43 @@ class LocalSeat:
 
 
 class LocalCluster:
-    """So many nodes; seats are dealt to them in turn."""
+    """So many nodes; agents are dealt to them in turn."""
 
     def __init__(
         self,
         *places: Place,
         make_agent: Callable[[], Agent] = Agent,
-        make_seat: Callable[[Place, str, Agent], LocalSeat] = LocalSeat,
+        make_remote: Callable[[Place, str, Agent], LocalAgent] = LocalAgent,
     ):
-        self.places, self._make_agent, self._make_seat = places, make_agent, make_seat
+        self.places, self._make_agent, self._make_remote = places, make_agent, make_remote
         #: those of the run, and all that were made
-        self.given: list[LocalSeat] = []
-        self._made: list[LocalSeat] = []
+        self.given: list[LocalAgent] = []
+        self._made: list[LocalAgent] = []
 
     @property
     def nodes(self) -> int:
         """How many there are."""
         return len(self.places)
 
-    def seats(self, count: int) -> list[LocalSeat]:
-        """A seat each."""
+    def agents(self, count: int) -> list[LocalAgent]:
+        """An agent each."""
         self.given = [
-            self._seat(self.places[n % self.nodes], f"id-{n % self.nodes}") for n in range(count)
+            self._agent(self.places[n % self.nodes], f"id-{n % self.nodes}") for n in range(count)
         ]
         return self.given
 
-    def seat_on(self, node_id: str, place: Place) -> LocalSeat:
+    def agent_on(self, node_id: str, place: Place) -> LocalAgent:
         """A further agent."""
-        return self._seat(place, node_id)
+        return self._agent(place, node_id)
 
-    def _seat(self, place: Place, node_id: str) -> LocalSeat:
-        self._made.append(self._make_seat(place, node_id, self._make_agent()))
+    def _agent(self, place: Place, node_id: str) -> LocalAgent:
+        self._made.append(self._make_remote(place, node_id, self._make_agent()))
         return self._made[-1]
 
     def close(self) -> None:
         """The agents go, and with them what their processes listen to."""
-        for seat in self._made:
-            process = seat.agent._process
+        for agent in self._made:
+            process = agent.agent._process
             if process is not None and process.stdin is not None:
                 with suppress(OSError):
                     process.stdin.close()

@@ -32,7 +32,7 @@ from bench.extras.cluster.fleet import (
     dismiss,
     fetch,
 )
-from bench.extras.cluster.node import Engine, Job, Seat
+from bench.extras.cluster.node import Engine, Job, RemoteAgent
 from bench.extras.cluster.outbox import Inbox
 from bench.extras.cluster.ray_engine import RayEngine
 from bench.judge.left_out import leave_out as leave_nodes_out
@@ -48,7 +48,7 @@ from bench.record.facts import places_among
 from bench.record.files import npy_bytes, table_digest, write_atomically, write_json
 from bench.record.identity import inputs, plan_facts, run_id
 from bench.record.parts import Part
-from bench.record.records.manifest import ClusterRecord, SeatRecord
+from bench.record.records.manifest import ClusterRecord, ClusterShard
 from bench.record.run_folder import LaterSitting, RunWriter, read_schedule, under_way
 from bench.units import S, show_duration
 
@@ -133,7 +133,7 @@ def _refuse_unknown_nodes(names: Sequence[str], parts: Sequence[RemotePart], add
 def _remote_parts(
     engine: Engine, plan: Plan, options: RunOptions, manifest: Record
 ) -> list[RemotePart]:
-    """Cut the plan, and give each shard its seat.
+    """Cut the plan, and give each shard its agent.
 
     Raises UserError for a plan that cannot be cut so, or has no room.
     """
@@ -145,16 +145,16 @@ def _remote_parts(
     digest = table_digest(plan.schedule)
     return [
         RemotePart(
-            seat,
+            agent,
             Job(
                 cut,
-                Shard(number, of, place=seat.place, whole_sha256=digest),
+                Shard(number, of, place=agent.place, whole_sha256=digest),
                 options.caps,
                 manifest["tokenizer"],
                 manifest,
             ),
         )
-        for number, (cut, seat) in enumerate(zip(plans, engine.seats(of), strict=True), 1)
+        for number, (cut, agent) in enumerate(zip(plans, engine.agents(of), strict=True), 1)
     ]
 
 
@@ -195,16 +195,16 @@ def _ready(
 
 def _afar(parts: Sequence[RemotePart], cluster: Cluster) -> ClusterRecord:
     """Where the shards lie while the run lasts, for `collect`."""
-    seats = []
+    shards = []
     for part in parts:
         known = shard_record(part.part()).to_json()
-        seat = {**known, "node_id": part.seat.node_id, "folder": part.node_folder}
-        seats.append(SeatRecord.model_validate(seat))
+        shard = {**known, "node_id": part.agent.node_id, "folder": part.node_folder}
+        shards.append(ClusterShard.model_validate(shard))
     return ClusterRecord(
         address=cluster.address,
         shared=cluster.shared is not None,
         leave_out=list(cluster.leave_out),
-        seats=seats,
+        shards=shards,
     )
 
 
@@ -289,7 +289,7 @@ def collect(
         if leave_out:
             refuse_unknown(
                 leave_out,
-                places_among(afar.seats),
+                places_among(afar.shards),
                 str(folder),
             )
         months = _census_of(writer)
@@ -321,19 +321,19 @@ def _census_of(writer: RunWriter) -> Record | None:
 
 def _bring(writer: RunWriter, afar: ClusterRecord, engine: Engine | None) -> None:
     """Bring here what the shards left, put it together, and then remove it there."""
-    shards, keepers = [], list[Seat]()
-    for seat in afar.seats:
-        place, lost = seat.place, None
-        own = writer.folder / _SHARDS / str(seat.number)
-        here = Path(seat.folder) if afar.shared else own
+    shards, keepers = [], list[RemoteAgent]()
+    for shard in afar.shards:
+        place, lost = shard.place, None
+        own = writer.folder / _SHARDS / str(shard.number)
+        here = Path(shard.folder) if afar.shared else own
         if afar.shared:
             _wait_for_its_end(here)
         elif engine is not None and place is not None:
-            keeper = engine.seat_on(seat.node_id, Place(place.node, place.region))
-            lost = fetch(keeper, seat.folder, Inbox(here))
+            keeper = engine.agent_on(shard.node_id, Place(place.node, place.region))
+            lost = fetch(keeper, shard.folder, Inbox(here))
             keepers += [keeper] if lost is None else []
         part = Part.of_shard(
-            "there", seat.number, seat.of, place=place, clock=seat.clock, lost=lost
+            "there", shard.number, shard.of, place=place, clock=shard.clock, lost=lost
         )
         shards.append((here, part))
     _together(writer, shards)

@@ -1,7 +1,7 @@
 """The driver's side of a run on many nodes: prepare, compare clocks, agree on an instant, listen,
 end.
 
-In: seats and what each is to play. Out: a folder a shard, as its node's was when it last answered,
+In: agents and what each is to play. Out: a folder a shard, as its node's was when it last answered,
 and what became of the node. Must stay true: no engine is known here; the way of a request never
 leads through here; a node that is lost or silent ends neither the run nor the record, and takes
 nobody's place; nobody begins later than the others.
@@ -19,7 +19,7 @@ from typing import Any
 from bench.clock import monotonic_ns, sleep_s, wall_offset_ns
 from bench.errors import TargetUnreachable, UserError
 from bench.extras.cluster.agent import READY_S, Agent, part_of
-from bench.extras.cluster.node import Job, Offset, Seat, SeatLost, offset_of
+from bench.extras.cluster.node import AgentLost, Job, Offset, RemoteAgent, offset_of
 from bench.extras.cluster.outbox import Inbox
 from bench.load.player import Counters, OnTick
 from bench.record.parts import Part
@@ -30,15 +30,15 @@ ROUND_TRIPS = 25
 #: From the moment that all are ready to the run's time zero: the word has to reach them, one after
 #: the other.
 LEAD_NS, LEAD_A_SEAT_NS = 1 * S, 5_000_000
-#: A seat that was silent for so long is given up.
+#: An agent that was silent for so long is given up.
 SILENCE_NS = 30 * S
 _HELLO_S = 60.0
-#: A seat is asked this often, so that what it seals twice a second is here within a second of its
+#: An agent is asked this often, so that what it seals twice a second is here within a second of its
 #: end; more rarely where there are many, for a question and its answer take some of the driver's
 #: core.
 _ASK_EVERY_NS, _ASK_A_SEAT_NS = S // 4, 2_000_000
 _TICK_S = 0.05
-#: What is asked of a seat that may be gone is waited for so long.
+#: What is asked of an agent that may be gone is waited for so long.
 _LAST_WORD_S = 10.0
 
 
@@ -46,7 +46,7 @@ _LAST_WORD_S = 10.0
 class RemotePart:
     """One shard, as the driver sees it."""
 
-    seat: Seat
+    agent: RemoteAgent
     job: Job
     #: where its files are put down; None where driver and nodes see one folder
     inbox: Inbox | None = None
@@ -76,7 +76,7 @@ class RemotePart:
     @property
     def node(self) -> str:
         """What its node is called."""
-        return self.seat.place.node
+        return self.agent.place.node
 
     def part(self) -> Part:
         """What is known of it beside its folder."""
@@ -86,7 +86,7 @@ class RemotePart:
             "there",
             shard.number,
             shard.of,
-            place=self.seat.place.record(),
+            place=self.agent.place.record(),
             clock=clock,
             lost=self.lost,
         )
@@ -102,8 +102,8 @@ class Fleet:
         notify: Callable[[str], None],
         silence_ns: int = SILENCE_NS,
     ):
-        """`notify` is called with sentences for the user; a seat that is silent for `silence_ns` is
-        given up.
+        """`notify` is called with sentences for the user; an agent that is silent for `silence_ns`
+        is given up.
         """
         self.parts, self._notify, self._silence_ns = parts, notify, silence_ns
         self._total = Counters.total([], lanes)
@@ -122,14 +122,14 @@ class Fleet:
         Raises UserError or TargetUnreachable naming the node; `dismiss` then.
         """
         for part, found in _answers(
-            [(part, part.seat.ask("hello")) for part in self.parts], _HELLO_S
+            [(part, part.agent.ask("hello")) for part in self.parts], _HELLO_S
         ):
             _same_software(part.node, found)
         where = None if shared is None else str(shared)
         asked = [
             (
                 part,
-                part.seat.ask(
+                part.agent.ask(
                     "prepare", *part.job.dump(), where, f"{name}-{part.job.shard.number}"
                 ),
             )
@@ -157,10 +157,10 @@ class Fleet:
         """Ask each node's clock, one node after the other, so that no answer waits for another."""
         known: dict[str, Offset | None] = {}
         for part in self.parts:
-            if part.seat.node_id not in known and part.lost is None:
-                known[part.seat.node_id] = self._clock_of(part)
+            if part.agent.node_id not in known and part.lost is None:
+                known[part.agent.node_id] = self._clock_of(part)
         for part in self.parts:
-            found = known.get(part.seat.node_id)
+            found = known.get(part.agent.node_id)
             if after:
                 part.clock_after = found
             else:
@@ -172,9 +172,9 @@ class Fleet:
         try:
             for _ in range(ROUND_TRIPS):
                 asked = monotonic_ns()
-                answered = int(part.seat.ask("wall").result(_LAST_WORD_S))
+                answered = int(part.agent.ask("wall").result(_LAST_WORD_S))
                 exchanges.append((asked + ours, answered, monotonic_ns() + ours))
-        except (SeatLost, NoAnswer) as error:
+        except (AgentLost, NoAnswer) as error:
             self._lose(part, str(error) or "does not answer")
             return None
         return offset_of(exchanges)
@@ -184,7 +184,7 @@ class Fleet:
         self._t0 = agreed_ns - wall_offset_ns()
         for part in self.parts:
             if part.lost is None:
-                part.seat.ask("start", agreed_ns, 0 if part.clock is None else part.clock.ahead_ns)
+                part.agent.ask("start", agreed_ns, 0 if part.clock is None else part.clock.ahead_ns)
 
     # ---- while it lasts
 
@@ -215,10 +215,10 @@ class Fleet:
     def _say_stop(self, why: str | None) -> None:
         for part in self.parts:
             if not part.over:
-                part.seat.ask("stop", why)
+                part.agent.ask("stop", why)
 
     def _listen(self, part: RemotePart, now: int) -> None:
-        """Take what has come of a seat, and ask again soon, or at once while it has more to hand
+        """Take what has come of an agent, and ask again soon, or at once while it has more to hand
         over.
         """
         if part.pending is None:
@@ -226,13 +226,13 @@ class Fleet:
                 part.asked_ns, part.next_ns, part.pending = (
                     now,
                     now + self._every_ns,
-                    part.seat.ask("report"),
+                    part.agent.ask("report"),
                 )
         elif part.pending.done():
             answered, part.pending = part.pending, None
             try:
                 self._take(part, answered.result())
-            except SeatLost as error:
+            except AgentLost as error:
                 self._lose(part, str(error))
         elif now - part.asked_ns > self._silence_ns:
             self._lose(part, f"was silent for {show_duration(now - part.asked_ns)}")
@@ -271,34 +271,34 @@ class Fleet:
 
     def dismiss(self) -> None:
         """Remove what lies on the nodes; one that does not answer keeps it."""
-        dismiss([part.seat for part in self.parts if part.lost is None or part.ended])
+        dismiss([part.agent for part in self.parts if part.lost is None or part.ended])
 
 
-def dismiss(seats: Sequence[Seat]) -> None:
+def dismiss(agents: Sequence[RemoteAgent]) -> None:
     """Have each remove its folder."""
-    wait([seat.ask("remove") for seat in seats], timeout=_LAST_WORD_S)
+    wait([agent.ask("remove") for agent in agents], timeout=_LAST_WORD_S)
 
 
-def fetch(seat: Seat, node_folder: str, inbox: Inbox) -> str | None:
+def fetch(agent: RemoteAgent, node_folder: str, inbox: Inbox) -> str | None:
     """Bring a folder that a shard left on a node here; why it cannot be had, or None.
 
     A process that still drains is waited for as long as an answer may take.
     """
     deadline = monotonic_ns() + SILENCE_NS * 4
     try:
-        while (found := seat.ask("keep", node_folder).result(_HELLO_S)) == "under way":
+        while (found := agent.ask("keep", node_folder).result(_HELLO_S)) == "under way":
             if monotonic_ns() > deadline:
                 return f"{node_folder} is still being written to"
             sleep_s(1.0)
         if found == "missing":
             return f"{node_folder} is not there any more"
         while True:
-            answer = seat.ask("report").result(_HELLO_S)
+            answer = agent.ask("report").result(_HELLO_S)
             for piece in answer["files"]:
                 inbox.put(part_of(piece))
             if answer["ended"]:
                 return None
-    except SeatLost as error:
+    except AgentLost as error:
         return str(error)
     except NoAnswer:
         return f"did not answer within {_HELLO_S:.0f} s"
@@ -319,7 +319,7 @@ def _answers(
             raise UserError(
                 f"did not answer within {timeout_s:.0f} s", where=f"node {part.node}"
             ) from None
-        except SeatLost as error:
+        except AgentLost as error:
             raise UserError(str(error), where=f"node {part.node}") from None
 
 

@@ -1,9 +1,9 @@
-"""What the driver knows of a node: its seat, its clock and its job.
+"""What the driver knows of a node: its agent, its clock and its job.
 
-In: a number of seats; (asked, answered, arrived) of a call: ours, theirs, ours; a plan, cut. Out:
-seats, through which the `Agent` there is called; how far its clock is ahead of ours; a `Job` as
+In: a number of agents; (asked, answered, arrived) of a call: ours, theirs, ours; a plan, cut. Out:
+agents, through which the `Agent` there is called; how far its clock is ahead of ours; a `Job` as
 bytes, and from them the same plan elsewhere. Must stay true: a call is sent once and never again; a
-seat that is lost says so in each answer that it owes; an answer was given between its question and
+agent that is lost says so in each answer that it owes; an answer was given between its question and
 its arrival, and nothing else is assumed of the way; a job is JSON and a plain array, nothing that
 is executed, and keys travel as the names of what holds them.
 
@@ -32,11 +32,11 @@ from bench.record.records.manifest import ClockRecord
 from bench.units import MS
 
 
-class SeatLost(Exception):
+class AgentLost(Exception):
     """The node, the agent or the way to it is gone; says how it was noticed."""
 
 
-class Seat(Protocol):
+class RemoteAgent(Protocol):
     """A place for one shard."""
 
     @property
@@ -48,7 +48,7 @@ class Seat(Protocol):
         """What the engine knows the node by."""
 
     def ask(self, method: str, *args: Any) -> Future[Any]:
-        """Call a method of the `Agent`; the future raises SeatLost."""
+        """Call a method of the `Agent`; the future raises AgentLost."""
 
 
 class Engine(Protocol):
@@ -58,20 +58,20 @@ class Engine(Protocol):
     def nodes(self) -> int:
         """How many machines it has now."""
 
-    def seats(self, count: int) -> Sequence[Seat]:
-        """So many seats, a core each, spread over the nodes.
+    def agents(self, count: int) -> Sequence[RemoteAgent]:
+        """So many agents, a core each, spread over the nodes.
 
         Raises UserError where there are not so many.
         """
 
-    def seat_on(self, node_id: str, place: Place) -> Seat:
+    def agent_on(self, node_id: str, place: Place) -> RemoteAgent:
         """One more agent on a node, without a core of its own.
 
-        Its answers raise SeatLost where the node is gone.
+        Its answers raise AgentLost where the node is gone.
         """
 
     def close(self) -> None:
-        """Give the seats back."""
+        """Give the agents back."""
 
 
 @dataclass(frozen=True)

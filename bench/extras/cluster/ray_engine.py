@@ -1,8 +1,8 @@
-"""The door to Ray: seats on the nodes of a cluster that `ray start` made.
+"""The door to Ray: agents on the nodes of a cluster that `ray start` made.
 
 In: an address. Out: an `Engine`. Must stay true: an agent is started once and its calls are sent
 once (max_restarts, max_task_retries = 0); each has a core that Ray gives to nobody else; what Ray
-raises ends here, as UserError before a run and as SeatLost in one; Ray's own log stays off our
+raises ends here, as UserError before a run and as AgentLost in one; Ray's own log stays off our
 screen.
 """
 
@@ -17,19 +17,19 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.extras.cluster.agent import Agent
-from bench.extras.cluster.node import SeatLost
+from bench.extras.cluster.node import AgentLost
 from bench.load.shard import Place
 
 #: Labels of `ray start --labels` that name a node's region and its name in the run.
 REGION_LABEL, NODE_LABEL = "ray.io/region", "tailproof.io/node"
 #: Whoever listens at an address says so within this.
 _ANSWERS_S = 5.0
-#: Seats that a cluster has room for are there within this.
+#: Agents that a cluster has room for are there within this.
 _PLACED_S = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
-class RaySeat:
+class RayAgent:
     """An actor on a node."""
 
     place: Place
@@ -42,7 +42,7 @@ class RaySeat:
         try:
             asked = getattr(self._actor, method).remote(*args).future()
         except Exception as error:  # Ray's errors have no common parent but this
-            answer.set_exception(SeatLost(_sentence(error)))
+            answer.set_exception(AgentLost(_sentence(error)))
             return answer
 
         def pass_on(done: Future[Any]) -> None:
@@ -50,7 +50,7 @@ class RaySeat:
             if error is None:
                 answer.set_result(done.result())
             else:
-                answer.set_exception(SeatLost(_sentence(error)))
+                answer.set_exception(AgentLost(_sentence(error)))
 
         asked.add_done_callback(pass_on)
         return answer
@@ -96,8 +96,8 @@ class RayEngine:
             node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU")
         ]
 
-    def seats(self, count: int) -> Sequence[RaySeat]:
-        """So many seats, a core each, spread over the nodes.
+    def agents(self, count: int) -> Sequence[RayAgent]:
+        """So many agents, a core each, spread over the nodes.
 
         Raises UserError where there are not so many.
         """
@@ -116,14 +116,14 @@ class RayEngine:
             raise too_many
         chosen = placement_group_table(self._group)["bundles_to_node_id"]
         names = self._names()
-        return [self._seat(names[node], node, bundle) for bundle, node in sorted(chosen.items())]
+        return [self._agent(names[node], node, bundle) for bundle, node in sorted(chosen.items())]
 
-    def seat_on(self, node_id: str, place: Place) -> RaySeat:
+    def agent_on(self, node_id: str, place: Place) -> RayAgent:
         """One more agent on a node, without a core of its own."""
-        return self._seat(place, node_id, None)
+        return self._agent(place, node_id, None)
 
     def close(self) -> None:
-        """Give the seats back."""
+        """Give the agents back."""
         self._ray.shutdown()
 
     def _names(self) -> dict[str, Place]:
@@ -144,7 +144,7 @@ class RayEngine:
             for node, name, found in zip(nodes, named, labels, strict=True)
         }
 
-    def _seat(self, place: Place, node_id: str, bundle: int | None) -> RaySeat:
+    def _agent(self, place: Place, node_id: str, bundle: int | None) -> RayAgent:
         from ray.util.scheduling_strategies import (
             NodeAffinitySchedulingStrategy,
             PlacementGroupSchedulingStrategy,
@@ -160,7 +160,7 @@ class RayEngine:
         )(Agent)
         made = actor.options(scheduling_strategy=strategy).remote()
         self._actors.append(made)  # an actor that nobody holds is ended
-        return RaySeat(place, node_id, made)
+        return RayAgent(place, node_id, made)
 
 
 def _refuse_silent_address(address: str) -> None:

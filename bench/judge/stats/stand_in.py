@@ -38,7 +38,7 @@ class StandIn:
     spell: float = 1.0
     #: slow rows of all
     share: float = 1.0
-    #: what all and what the slow rows took; None where they are slow by another reckoning
+    #: what all and what the slow rows took; None where they are slow by another measure
     took: Int | None = None
     slow: Int | None = None
 

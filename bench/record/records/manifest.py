@@ -223,7 +223,7 @@ class ShardRecord(Record):
     lost: str | None = None
 
 
-class SeatRecord(ShardRecord):
+class ClusterShard(ShardRecord):
     """A shard of a cluster's run while the run lasts: its node, and its folder there."""
 
     node_id: str
@@ -238,7 +238,7 @@ class ClusterRecord(Record):
     shared: bool
     #: nodes whose rows no verdict rests on
     leave_out: list[str] = Field(default_factory=list)
-    seats: list[SeatRecord]
+    shards: list[ClusterShard] = Field(alias="seats")
 
 
 class LeftOut(Record):

@@ -29,8 +29,8 @@ from tests.support.local_cluster import (
     EU,
     US,
     Heard,
+    LocalAgent,
     LocalCluster,
-    LocalSeat,
     ManyRunsProvider,
     asked,
     conduct_on,
@@ -203,7 +203,7 @@ def test_a_process_that_dies_alone_loses_nothing_that_was_sealed(
     assert left_in(Path("nodes")) == []
 
 
-class Quiet(LocalSeat):
+class Quiet(LocalAgent):
     """Gives no word any more once it is told to be quiet, until it is let go."""
 
     def __init__(self, *given: Any):
@@ -218,13 +218,13 @@ class Quiet(LocalSeat):
 
 def test_a_silent_node_is_given_up(provider: ManyRunsProvider) -> None:
     """An agent that never answers again ends its own part alone; what it keeps stays with it."""
-    cluster = LocalCluster(EU, US, make_seat=Quiet)
+    cluster = LocalCluster(EU, US, make_remote=Quiet)
 
     def falls_silent() -> None:
         until(lambda: asked(provider) >= 20)
-        seat = cluster.given[1]
-        assert isinstance(seat, Quiet)
-        seat.quiet.set()
+        agent = cluster.given[1]
+        assert isinstance(agent, Quiet)
+        agent.quiet.set()
 
     try:
         with meanwhile(falls_silent):
@@ -235,9 +235,9 @@ def test_a_silent_node_is_given_up(provider: ManyRunsProvider) -> None:
         assert done.exit_code == ExitCode.INVALID
         assert len(left_in(Path("nodes"))) == 1
     finally:
-        for seat in cluster.given:
-            assert isinstance(seat, Quiet)
-            seat.over.set()
+        for agent in cluster.given:
+            assert isinstance(agent, Quiet)
+            agent.over.set()
 
 
 def test_a_silent_node_that_goes_on_writing_to_a_shared_folder_is_collected(
@@ -246,13 +246,13 @@ def test_a_silent_node_that_goes_on_writing_to_a_shared_folder_is_collected(
     """Given up, its process plays on: the driver leaves the run as it is and says so; collected, no
     answer of anybody is missing.
     """
-    cluster = LocalCluster(EU, US, make_seat=Quiet)
+    cluster = LocalCluster(EU, US, make_remote=Quiet)
 
     def falls_silent() -> None:
         until(lambda: asked(provider) >= 20)
-        for seat in cluster.given:
-            assert isinstance(seat, Quiet)
-            seat.quiet.set()
+        for agent in cluster.given:
+            assert isinstance(agent, Quiet)
+            agent.quiet.set()
 
     try:
         with (
@@ -271,9 +271,9 @@ def test_a_silent_node_that_goes_on_writing_to_a_shared_folder_is_collected(
                 shared=Path("between").resolve(),
             )
     finally:
-        for seat in cluster.given:
-            assert isinstance(seat, Quiet)
-            seat.over.set()
+        for agent in cluster.given:
+            assert isinstance(agent, Quiet)
+            agent.over.set()
     done = collect(Path("r"), cluster.join)
     run = Run(Path("r"))
     assert done.exit_code == ExitCode.INTERRUPTED
@@ -283,7 +283,7 @@ def test_a_silent_node_that_goes_on_writing_to_a_shared_folder_is_collected(
     assert left_in(Path("between")) == []
 
 
-class Held(LocalSeat):
+class Held(LocalAgent):
     """Its process is held from before the start until it is too late to join."""
 
     def _call(self, method: str, *args: Any) -> Any:
@@ -301,21 +301,21 @@ class Held(LocalSeat):
         return super()._call(method, *args)
 
 
-def first_punctual(*place: Any) -> LocalSeat:
+def first_punctual(*place: Any) -> LocalAgent:
     """Node 1 keeps time, the others do not."""
-    return (LocalSeat if place[0] == EU else Held)(*place)
+    return (LocalAgent if place[0] == EU else Held)(*place)
 
 
 @pytest.mark.parametrize(
-    ("seats", "late"), [(first_punctual, [2]), (Held, [1, 2])], ids=["one", "all"]
+    ("agents", "late"), [(first_punctual, [2]), (Held, [1, 2])], ids=["one", "all"]
 )
 def test_a_node_that_is_late_never_joins(
-    seats: Callable[..., LocalSeat], late: list[int], provider: ManyRunsProvider
+    agents: Callable[..., LocalAgent], late: list[int], provider: ManyRunsProvider
 ) -> None:
     """Held over the agreed instant it sends nothing and says why; who was in time is not disturbed,
     and no node keeps anything.
     """
-    done = play(LocalCluster(EU, US, make_seat=seats), provider, "--duration", "1s")
+    done = play(LocalCluster(EU, US, make_remote=agents), provider, "--duration", "1s")
     run = Run(Path("r"))
     theirs = set[int]().union(*(of_shard(run, number, 2) for number in late))
     assert rows_that(run, Outcome.never_sent) == theirs

@@ -38,8 +38,8 @@ from tests.support.local_cluster import (
     EU,
     US,
     Heard,
+    LocalAgent,
     LocalCluster,
-    LocalSeat,
     ManyRunsProvider,
     asked,
     conduct_on,
@@ -153,12 +153,12 @@ def test_what_a_lost_node_kept_is_told_and_what_had_come_of_it_stays(
         process.communicate()
         drained()
 
-    def second_is_gone(*place: Any) -> LocalSeat:
-        seat = LocalSeat(*place)
-        seat.lost = "no such node" if seat.node_id == "id-1" else None
-        return seat
+    def second_is_gone(*place: Any) -> LocalAgent:
+        agent = LocalAgent(*place)
+        agent.lost = "no such node" if agent.node_id == "id-1" else None
+        return agent
 
-    done = collect(Path("r"), LocalCluster(EU, US, make_seat=second_is_gone).join)
+    done = collect(Path("r"), LocalCluster(EU, US, make_remote=second_is_gone).join)
     run = Run(Path("r"))
     answered, ok = provider.answered_of(run), rows_that(run, Outcome.ok)
     theirs = {*rows_of_shard(run, 2, 2)}
@@ -209,8 +209,8 @@ def test_a_folder_that_was_forged_has_nothing_removed(
     precious.mkdir()
     (precious / "letter.txt").write_text("dear")
     manifest = read_manifest(Path("r")).to_json()
-    for seat in manifest["cluster"]["seats"]:
-        seat["folder"] = str(precious.resolve())
+    for agent in manifest["cluster"]["seats"]:
+        agent["folder"] = str(precious.resolve())
     manifest["cluster"]["shared"] = True
     if forged == "signed":
         write_json(Path("r/run.json"), manifest | {OWN: manifest_digest(manifest)})

@@ -25,8 +25,8 @@ from tests.support.local_cluster import (
     EU,
     US,
     Heard,
+    LocalAgent,
     LocalCluster,
-    LocalSeat,
     ManyRunsProvider,
     asked,
     conduct_on,
@@ -87,7 +87,7 @@ class Elsewhere(Agent):
         return found | {"folder": found["folder"].replace("between", "elsewhere")}
 
 
-class DeadOnceReady(LocalSeat):
+class DeadOnceReady(LocalAgent):
     """Its node is lost between its being ready and the start."""
 
     def _call(self, method: str, *args: Any) -> Any:
@@ -220,7 +220,7 @@ def test_a_folder_that_is_not_shared_is_refused(provider: ManyRunsProvider) -> N
 def test_a_node_that_is_lost_before_the_start_is_refused(provider: ManyRunsProvider) -> None:
     """Every one is needed then: the others are let go."""
     with pytest.raises(UserError, match="node node-2: the node died"):
-        play(suite_for(provider), LocalCluster(EU, US, make_seat=DeadOnceReady))
+        play(suite_for(provider), LocalCluster(EU, US, make_remote=DeadOnceReady))
     assert not Path("r").exists()
 
 
