@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from urllib.parse import urlsplit
 
 import anyio
@@ -30,6 +31,7 @@ from bench.load.transport.sender import refuse_proxy
 from bench.load.transport.wire import origin_of
 from bench.load.trial import Trial, list_models, try_once
 from bench.plan.credentials import Redaction, secrets_of
+from bench.plan.quota import rate_within
 from bench.plan.target import EMBEDDED, KEY_SOURCES, Target
 from bench.plan.target_text import target_flags, target_toml
 from bench.record.records.diagnosis import Attempt, Diagnosis, Finding
@@ -37,6 +39,8 @@ from bench.record.samples import Flag, Outcome
 
 #: What is asked, and for how long an answer at most.
 PROMPT, OUTPUT_TOKENS = b"Count from 1 to 20.", 32
+#: Tokens of a prompt and an answer in a run that says nothing of them, and its rate.
+USUAL_SIZES, _FIRST_RATE = (500, 64), Fraction(5)
 #: More requests than this are never sent.
 MOST_REQUESTS = 12
 #: Ways to send a key, in the order of trying.
@@ -248,10 +252,12 @@ def _next(seen: Seen, worst: Finding | None) -> str:
     words = target_flags(seen.target)
     if seen.answered is None or worst is not None:
         return ""
-    return shlex.join(["tailproof", "run", *words, "--slo", "e2e:p95<2s", "--rate", _rate(seen)])
+    return shlex.join(
+        ["tailproof", "run", *words, "--slo", "e2e:p95<2s", "--rate", first_rate(seen.limits)]
+    )
 
 
-def _rate(seen: Seen) -> str:
-    """Well below the limit of the key, where there is one."""
-    per_min = seen.limits.get("requests_per_min")
-    return "5" if per_min is None else f"{min(5.0, 0.8 * per_min / 60):.2g}"
+def first_rate(limits: Mapping[str, int]) -> str:
+    """The rate of a first run with requests of the usual sizes, within the limits of the key."""
+    fitting = rate_within(limits, *USUAL_SIZES)
+    return f"{float(min(_FIRST_RATE, fitting or _FIRST_RATE)):g}"

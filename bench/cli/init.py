@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from bench.plan.target import Target
     from bench.record.records.diagnosis import Diagnosis
 
-#: Where a rate limit says no less.
-_RATE = 5.0
-#: Of the limit of a key so much is used, for Poisson arrivals have busier minutes than others.
-_OF_LIMIT = 0.7
 _SLO = "e2e:p95<{}"
 _LIMIT = "2s"
 
@@ -171,6 +167,8 @@ def _lacks_key(found: Diagnosis, flags: InitFlags) -> bool:
 
 def _with_terms(flags: InitFlags, found: Diagnosis) -> InitFlags:
     """With a clause and a rate."""
+    from bench.app.doctor import first_rate
+
     slo, rate = flags.slo, flags.rate
     if not slo:
         took = found.answer.e2e_ms if found.answer is not None else None
@@ -183,14 +181,9 @@ def _with_terms(flags: InitFlags, found: Diagnosis) -> InitFlags:
         )
         slo = (_SLO.format(limit),)
     if rate is None:
-        fitting = _fitting_rate(found)
+        fitting = first_rate(found.limits)
         rate = _asked("Requests a second", "--rate", "", fitting) if _asks() else fitting
     return dataclasses.replace(flags, slo=slo, rate=rate)
-
-
-def _fitting_rate(found: Diagnosis) -> str:
-    per_min = found.limits.get("requests_per_min")
-    return f"{_RATE if per_min is None else min(_RATE, _OF_LIMIT * per_min / 60):.2g}"
 
 
 # ---- files

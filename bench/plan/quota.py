@@ -9,7 +9,7 @@ session counts as early as it can be sent; a closed loop, whose rate the server 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -81,6 +81,27 @@ def quota_said(plan: Plan) -> list[str]:
     return said
 
 
+def rate_within(
+    limits: Mapping[str, int], prompt_tokens: int, output_tokens: int
+) -> Fraction | None:
+    """Requests of these sizes a second that keep within limits (keys of the table `limits`) though
+    they come at random; None where no limit says how many.
+
+    Of Poisson arrivals with a mean of m a minute, hardly a minute has more than m + 3.5 √m.
+    """
+    tokens = {
+        "requests_per_min": 1,
+        "tokens_per_min": prompt_tokens + output_tokens,
+        "input_tokens_per_min": prompt_tokens,
+        "output_tokens_per_min": output_tokens,
+    }
+    most = [limits[key] / each for key, each in tokens.items() if key in limits and each]
+    if not most:
+        return None
+    mean = ((math.sqrt(3.5**2 + 4 * min(most)) - 3.5) / 2) ** 2
+    return _floor(Fraction(mean) / 60)
+
+
 def _beyond(plan: Plan, target: Target, asked: _Asked) -> Iterator[Excess]:
     assert target.limits is not None
     for limit in target.limits.each():
@@ -124,7 +145,7 @@ def _sentence(excess: Excess) -> str:
     word = _stretch_word(limit.stretch_ns)
     over = (asked - limit.amount) / asked
     return (
-        f"target {excess.target} takes {_amount(limit.amount)} {limit.unit} a {word}, the plan's"
+        f"{excess.target}: {_amount(limit.amount)} {limit.unit} a {word} are allowed, the plan's"
         f" busiest {word} asks {asked:,}: {float(over):.0%} of its answers would be 429"
         f" ({_remedy(excess)})"
     )

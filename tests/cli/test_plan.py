@@ -218,5 +218,5 @@ def test_limits_that_the_plan_goes_beyond_are_named(
     assert 1.6 <= beyond["fitting_rate"] <= 100 / 60
     assert main(["plan", "s.toml"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "limits target t takes 100 requests a minute, the plan's busiest minute asks 300" in text
-    assert over_quota(compile_plan(load_suite("s.toml")))[0].startswith("target t takes 100")
+    assert "limits t: 100 requests a minute are allowed, the plan's busiest minute asks 300" in text
+    assert over_quota(compile_plan(load_suite("s.toml")))[0].startswith("t: 100 requests")

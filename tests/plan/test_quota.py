@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.errors import UserError
 from bench.plan.limits import Limits
-from bench.plan.quota import Excess, excesses, quota_said
+from bench.plan.quota import Excess, excesses, quota_said, rate_within
 from bench.plan.schedule import Plan, compile_plan
 from bench.plan.target import Target
 from bench.userfile import parse_model
@@ -69,7 +69,7 @@ def test_what_fits_is_not_spoken_of(limits: dict[str, Any]) -> None:
 
 def test_the_sentence_names_limit_share_and_the_rate_that_fits() -> None:
     said = (
-        "target t takes 60 requests a minute, the plan's busiest minute asks 120: 50% of its"
+        "t: 60 requests a minute are allowed, the plan's busiest minute asks 120: 50% of its"
         " answers would be 429 (--rate 1 fits)"
     )
     assert quota_said(planned({"requests_per_min": 60})) == [said]
@@ -171,3 +171,30 @@ def test_each_limit_is_an_amount_within_a_stretch() -> None:
         (30, 60),
         (5, 10),
     ]
+
+
+@pytest.mark.parametrize("per_min", [10, 50, 1000])
+def test_a_rate_within_limits_has_no_busy_minute_beyond_them(per_min: int) -> None:
+    """Of twenty Poisson plans of ten minutes hardly one goes beyond."""
+    rate = given_rate(rate_within({"requests_per_min": per_min}, 500, 64))
+    arrivals = {"kind": "poisson", "rate": rate}
+    made = suite(
+        stage(
+            profile(**{**STEADY, "arrivals": arrivals, "duration": "10min"}),
+            target(limits={"requests_per_min": per_min}),
+        )
+    )
+    assert sum(bool(excesses(compile_plan(made, seed))) for seed in range(20)) <= 2
+    assert rate < Fraction(per_min, 60)
+
+
+def given_rate(rate: Fraction | None) -> Fraction:
+    assert rate is not None
+    return rate
+
+
+def test_tokens_bound_a_rate_as_requests_do() -> None:
+    """56,400 tokens a minute are 100 requests of 500 and 64; what is not limited has no rate."""
+    by_tokens = rate_within({"tokens_per_min": 56_400}, 500, 64)
+    assert by_tokens == rate_within({"requests_per_min": 100}, 500, 64)
+    assert rate_within({"requests_per_day": 5}, 500, 64) is None
