@@ -81,7 +81,10 @@ TASKS = (
         (f"tailproof run {_URL} --profile chat --contract enterprise --api-key-env MY_KEY",),
         "files.md",
         "built-in load agents rag reasoning long context key api",
-        ("What is built in: tailproof profiles",),
+        (
+            "Also: agent, rag, reasoning, code, long-context; aa-1k, aa-10k, aa-100k",
+            "What each is: tailproof profiles load",
+        ),
     ),
     Task(
         "run a suite",

@@ -35,6 +35,7 @@ PROFILES = {
     "reasoning",
     "long-context",
     "trace",
+    *("aa-1k", "aa-10k", "aa-100k", "agent", "rag"),
 }
 TARGETS = {"standard", "pro", "default", "fallback", "premium", "gpt-4o"}
 CONTRACTS = {"startup", "enterprise", "standard-tier", "pro-channel"}
@@ -102,6 +103,35 @@ def test_square_and_ramp_have_their_shapes() -> None:
     assert burst.duration * 4 == quiet.duration
     edges = [phase.burst for phase in load_profile("ramp").phases]
     assert [b / a for a, b in pairwise(edges)] == [Fraction(3, 2)] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [("aa-1k", (1000, 1000)), ("aa-10k", (10_000, 1500)), ("aa-100k", (100_000, 2000))],
+)
+def test_published_workloads_have_their_published_sizes(name: str, tokens: tuple[int, int]) -> None:
+    """Input and output tokens, as the method's page has them."""
+    profile = load_profile(name)
+    assert (profile.prompt_tokens[0].fixed, profile.output_tokens[0].fixed) == tokens
+
+
+def test_an_agent_s_context_grows_as_published() -> None:
+    """30 calls a session; by its last call 80,000 tokens at the median, 84,482 on average.
+
+    From the profile's numbers alone: what is shared, and what each call and answer adds.
+    """
+    profile = load_profile("agent")
+    assert profile.sessions is not None
+    assert profile.shared_prefix is not None
+    assert profile.sessions.turns.quantiles is not None
+    added = profile.prompt_tokens[0].lognormal
+    assert added is not None
+    law = stats.lognorm(added.sigma, scale=np.exp(added.mu))
+    assert law.ppf([0.50, 0.90, 0.99]) == pytest.approx([793, 3700, 12_800], rel=0.02)
+    assert law.mean() == pytest.approx(1600, rel=0.03)
+    assert profile.output_tokens[0].fixed == round(17_239 / 33) == 522
+    last = profile.shared_prefix.tokens + 33 * (law.mean() + 522)
+    assert last == pytest.approx(84_482, rel=0.05)
 
 
 def test_every_table_states_its_source_and_licence() -> None:
