@@ -129,7 +129,7 @@ def compare(flags: CompareFlags) -> int:
     record = compare_pair(
         first, second, runs, margin=flags.margin, force=flags.force, fee=_fee(flags)
     )
-    _print([record], form)
+    _print([record], form, [] if stored else [arm.partition(":")[0] for arm in arms])
     if stored is None:
         return 0
     gate = record.regression
@@ -168,7 +168,7 @@ def _suite_comparisons(folder: str, form: str, flags: dict[str, Any]) -> int:
             where=folder,
             remedy=f"name two targets: {folder}:{names[0]} {folder}:{names[-1]}",
         )
-    _print(made.comparisons, form, made)
+    _print(made.comparisons, form, [folder], made)
     return 0
 
 
@@ -184,13 +184,15 @@ def _arm(text: str, metric: str) -> tuple[Arm, Run]:
     return named_arm(run, name, metric), run
 
 
-def _print(records: list[Comparison], form: str, made: Comparisons | None = None) -> None:
+def _print(
+    records: list[Comparison], form: str, folders: list[str], made: Comparisons | None = None
+) -> None:
     if form == "json":
         print_json((made or records[0]).to_json())
         return
     from bench.show.compared_screen import compared_result
 
-    print_result(compared_result(records, made.expects if made else []))
+    print_result(compared_result(records, made.expects if made else [], folders))
 
 
 @command(short_help="Say what the slow requests of a run have in common.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -384,4 +386,9 @@ def _show_census(record: CensusRecord, form: str, written: list[Path]) -> None:
     from bench.show.census import census_result
 
     pages = [path for path in written if path.name == "report.html"]
-    print_result(census_result(record, list(map(str, pages or written))))
+    goes_on: list[str] = []
+    if not pages and sys.argv[1:2] == ["judge"]:
+        goes_on = ["tailproof", *sys.argv[1:], "--report", "month"]
+    elif pages and any(each.credit and each.credit.at_most.share for each in record.periods):
+        goes_on = ["tailproof", "claim", str(pages[0].parent)]
+    print_result(census_result(record, list(map(str, pages or written)), shlex.join(goes_on)))

@@ -110,6 +110,8 @@ def attribution_result(targets: Mapping[str, LaneAttribution], run: str) -> Resu
         other = next(each for each in targets if each != name)
         again = shlex.join(["tailproof", "attribute", f"{run}:{other}"])
         foot.append(Code(visible(again, 4096), "next"))
+    else:
+        foot.append(Code(visible(shlex.join(["tailproof", "report", run]), 4096), "next"))
     return Result(lines[:1], body, foot)
 
 

@@ -150,8 +150,10 @@ def _money(usd: str | None) -> str:
 # ---- a screen
 
 
-def census_result(record: CensusRecord, written: Sequence[str] = ()) -> Result:
-    """The verdict of each period, its clauses, what is due, the log; `written` are files."""
+def census_result(record: CensusRecord, written: Sequence[str] = (), again: str = "") -> Result:
+    """The verdict of each period, its clauses, what is due, the log; `written` are files, `again`
+    the command that goes on with them.
+    """
     lead: list[Node] = []
     body: list[Node] = []
     for period in record.periods:
@@ -166,6 +168,7 @@ def census_result(record: CensusRecord, written: Sequence[str] = ()) -> Result:
     ]
     foot += [Text(said, label) for label, said in _log(record.log)]
     foot += [Code(visible(path, 4096), "written") for path in written]
+    foot += [Code(visible(command, 4096), "next") for command in (again,) if command]
     return Result([*lead[:_PERIODS], *_more_periods(lead)], body, foot)
 
 

@@ -7,6 +7,7 @@ stands beside its interval; what has no number says so.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from bench.show.comparison import (
     price_words,
     volume_table,
 )
-from bench.show.document import Column, Node, Table, Text, Verdict
+from bench.show.document import Code, Column, Node, Table, Text, Verdict
 from bench.show.graphics.mark import shape_of
 from bench.show.ratios import interval_words, outcome_words, p99_words, ratio_words
 from bench.show.result import Result
@@ -41,12 +42,26 @@ _CELLS, _TICKS = 30, {0.1: "÷10", 0.2: "÷5", 0.5: "÷2", 1.0: "same", 2.0: "×
 _PARTS_MOST = 8
 
 
-def compared_result(records: Sequence[Comparison], expects: Sequence[Expectation]) -> Result:
-    """One pair with its numbers; of several a line each, and the numbers of the first."""
+def compared_result(
+    records: Sequence[Comparison], expects: Sequence[Expectation], folders: Sequence[str] = ()
+) -> Result:
+    """One pair with its numbers; of several a line each, and the numbers of the first. `folders`
+    are those of the baseline's run and of the other's, where commands may name them.
+    """
     first, *others = sorted(records, key=_is_check)
     body = [*_ratios(first), Text(""), *_facts(first)]
     more = [Verdict(outcome_words(each.headline), "", f"  {_answer(each)}") for each in others]
-    return Result([*_lead(first), *more], body, list(expected_nodes(expects)))
+    foot = [*expected_nodes(expects), *_why(first, folders)]
+    return Result([*_lead(first), *more], body, foot)
+
+
+def _why(record: Comparison, folders: Sequence[str]) -> Iterator[Node]:
+    """The command that says why the slower of the two is slow."""
+    if folders and record.headline not in ("EQUIVALENT", "INCONCLUSIVE"):
+        worse = record.headline == "WORSE"
+        slower = record.other if worse else record.baseline
+        run = f"{folders[-1 if worse else 0]}:{slower.name}"
+        yield Code(visible(shlex.join(["tailproof", "attribute", run]), 4096), "why")
 
 
 def _is_check(record: Comparison) -> bool:
