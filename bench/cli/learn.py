@@ -11,13 +11,16 @@ import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.help import command, folded
 from bench.cli.output import print_lines, screen_width
-from bench.cli.tasks import TASKS, Task, nearest
 from bench.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from bench.cli.tasks import Task
 
 _SHELLS = ("bash", "zsh", "fish")
 _MARK = "# tailproof completion"
@@ -37,6 +40,8 @@ def help(task: tuple[str, ...], man: bool) -> int:  # noqa: A001 the command's n
         assert isinstance(root, click.Group)
         print_lines([manual(root).rstrip()])
         return 0
+    from bench.cli.tasks import TASKS, nearest
+
     if not task:
         print_lines(_listed(TASKS))
         return 0
@@ -56,7 +61,8 @@ def help(task: tuple[str, ...], man: bool) -> int:  # noqa: A001 the command's n
 
 
 def _listed(tasks: Iterable[Task]) -> list[str]:
-    widest = max(len(task.name) for task in TASKS)
+    tasks = list(tasks)
+    widest = max(len(task.name) for task in tasks)
     room = screen_width() - widest - 4
     lines = ["tailproof help TASK", ""]
     for task in tasks:

@@ -52,6 +52,54 @@ def test_no_line_of_any_help_is_wider_than_the_window(
     assert {line for line in wide if not re.match(r"^(Usage: | +--[\w-]+ \[)", line)} == set()
 
 
+SHORT = """\
+Usage: tailproof calibrate [OPTIONS]
+
+  Send rising rates to a null server whose true times are known, and print how
+  far off we are.
+"""
+NARROW = """\
+Judge a server by one clause, as long as it takes to decide it
+
+  tailproof run --url http://localhost:8000/v1 --model my-model \\
+      --slo 'e2e:p95<800ms' --rate 20
+
+Nobody there? In a second terminal: tailproof gateway --scenario premium-placebo
+The exit code is the verdict: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
+flags: tailproof run --help
+read: docs/tutorials/first-verdict.md
+"""
+WIDE = NARROW.replace(" \\\n      ", " ")
+
+
+@pytest.mark.parametrize(("width", "text"), [(80, NARROW), (100, WIDE)])
+def test_a_task_is_a_few_lines_and_a_command(
+    width: int,
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """As it is printed in a narrow and in a wide window."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert said(capsys, "help", "first", "verdict") == text
+
+
+def test_a_command_s_help_begins_with_what_it_does_and_examples(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then its flags, with words for what is typed."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = said(capsys, "calibrate", "--help")
+    assert text.startswith(SHORT)
+    titles = [line for line in text.splitlines() if re.match(r"\w+:$", line)]
+    assert titles == ["Examples:", "Options:"]
+    assert "\n  # Know what this machine can measure" in text
+    assert "\n  tailproof calibrate\n" in text
+    assert not {"TEXT", "INTEGER RANGE", "FLOAT RANGE"} & set(re.findall(r"[A-Z]+ RANGE", text))
+
+
 def test_commands_stand_in_groups_by_what_they_are_for(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
