@@ -145,7 +145,7 @@ async def _tried(seen: Seen, target: Target) -> Trial:
         stream=target.stream,
         include_usage=target.include_usage,
         max_tokens_field=target.max_tokens_field,
-        extra_body=filled(target.extra_body, f"target {target.name}: extra_body"),
+        extra_body=filled(target.extra_body, f"{target.title}: extra_body"),
         tier_body=target.tier_ask.body,
         url=target.shown_request_url,
     )

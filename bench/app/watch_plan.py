@@ -85,7 +85,7 @@ def most_usd(plan: Plan) -> Fraction:
         for target in lane.target.endpoints:
             if (prices := target.prices) is None:
                 raise UserError(
-                    f"target {target.name} has no prices",
+                    f"{target.title} has no prices",
                     where="--max-cost-per-day",
                     remedy="add [prices] to it, or leave the flag out",
                 )

@@ -62,7 +62,7 @@ class BodyWriter:
         self._sessions = lane.profile.sessions is not None
         #: raised when an option is left out: a body written before may have been refused for it
         self.version = 0
-        where = f"target {target.name}: extra_body"
+        where = f"{target.title}: extra_body"
         options = BodyOptions(
             model=target.model,
             stream=target.stream,

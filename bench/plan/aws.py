@@ -32,7 +32,7 @@ _MANTLE = "bedrock-mantle"
 
 def aws_signer(target: Target) -> Callable[[Outgoing], list[Header]]:
     """What signs each request of a target. Raises UserError where keys or region are missing."""
-    named = f"target {target.name}"
+    named = target.title
     host = ""
     for name, value in target.headers.items():
         if name.lower() in _OWN_HEADERS:
@@ -66,7 +66,7 @@ def _region(target: Target) -> str:
     if not found:
         raise UserError(
             "a signature of AWS names a region, and none is known",
-            where=f"target {target.name}: region",
+            where=f"{target.title}: region",
             remedy='write region = "eu-west-1", or export AWS_REGION',
         )
     return found

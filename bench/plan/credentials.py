@@ -48,7 +48,7 @@ def api_key(target: Target) -> SecretStr | None:
 
     Raises UserError where it cannot be had; no message holds any of it.
     """
-    named = f"target {target.name}"
+    named = target.title
     if target.api_key_env is not None:
         where, source = f"{named}: api_key_env", f"environment variable {target.api_key_env}"
         text = os.environ.get(target.api_key_env, "")
@@ -103,7 +103,7 @@ def _command_key(target: Target) -> CommandKey | None:
     """The key of a target whose command prints it."""
     if not target.api_key_command:
         return None
-    where = f"target {target.name}: api_key_command"
+    where = f"{target.title}: api_key_command"
     return command_key(target.api_key_command, target.refresh, where, _text_for_a_header)
 
 
@@ -124,7 +124,7 @@ def request_headers(target: Target) -> list[tuple[str, SecretStr]]:
     """
     headers = []
     for name, value in target.headers.items():
-        where = f"target {target.name}: headers.{name}"
+        where = f"{target.title}: headers.{name}"
         headers.append((name, _for_a_header(expand_env(value, where), "the value", where)))
     if not target.api_key_command and (key := api_key(target)) is not None:
         made = STYLES[target.auth_style].headers(key.get_secret_value())
@@ -159,7 +159,7 @@ def _google_token(target: Target) -> GoogleToken | None:
     """The token of a target that names no key and whose style has one without."""
     if not STYLES[target.auth_style].google or any(getattr(target, key) for key in KEY_SOURCES):
         return None
-    return google_token(f"target {target.name}: auth")
+    return google_token(f"{target.title}: auth")
 
 
 def secrets_of(target: Target) -> list[SecretStr]:

@@ -248,13 +248,18 @@ class Target(UserModel):
 
     @property
     def _filled_query(self) -> dict[str, str]:
-        where = f"target {self.name}: query"
+        where = f"{self.title}: query"
         return {name: expand_env(value, f"{where}.{name}") for name, value in self.query.items()}
 
     @property
     def address(self) -> str:
         """The base URL with each `${ENV}` filled in: for the wire, never for a file."""
-        return expand_env(self.base_url, f"target {self.name}: base_url")
+        return expand_env(self.base_url, f"{self.title}: base_url")
+
+    @property
+    def title(self) -> str:
+        """What a message calls it: the one that flags made is called "target" itself."""
+        return self.name if self.name == "target" else f"target {self.name}"
 
     @property
     def embedded(self) -> bool:

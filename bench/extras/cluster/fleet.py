@@ -36,7 +36,7 @@ _HELLO_S = 60.0
 #: An agent is asked this often, so that what it seals twice a second is here within a second of its
 #: end; more rarely where there are many, for a question and its answer take some of the driver's
 #: core.
-_ASK_EVERY_NS, _ASK_A_SEAT_NS = S // 4, 2_000_000
+_ASK_EVERY_NS, _ASK_AN_AGENT_NS = S // 4, 2_000_000
 _TICK_S = 0.05
 #: What is asked of an agent that may be gone is waited for so long.
 _LAST_WORD_S = 10.0
@@ -106,9 +106,11 @@ class Fleet:
         is given up.
         """
         self.parts, self._notify, self._silence_ns = parts, notify, silence_ns
+        #: what was said: several shards of a node find the same
+        self._warned: set[str] = set()
         self._total = Counters.total([], lanes)
         self._t0 = 0
-        self._every_ns = max(_ASK_EVERY_NS, _ASK_A_SEAT_NS * len(parts))
+        self._every_ns = max(_ASK_EVERY_NS, _ASK_AN_AGENT_NS * len(parts))
         #: how often the user said stop, and how often it was passed on
         self._stops = self._passed_on = 0
         #: why a shard, and then every shard, ended before its plan
@@ -237,6 +239,11 @@ class Fleet:
         elif now - part.asked_ns > self._silence_ns:
             self._lose(part, f"was silent for {show_duration(now - part.asked_ns)}")
 
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self._warned:
+            self._warned.add(sentence)
+            self._notify(sentence)
+
     def _take(self, part: RemotePart, answer: dict[str, Any]) -> None:
         for said in answer["said"]:
             if "counters" in said:
@@ -246,7 +253,7 @@ class Fleet:
             elif "early" in said:
                 self.end(said["early"])
             elif "warn" in said:
-                self._notify(f"{part.node}: {said['warn']}")
+                self._warn(f"{part.node}: {said['warn']}")
             elif "ended" in said:
                 part.at_its_end = True
             elif "refused" in said:

@@ -103,7 +103,7 @@ def price_of(target: Target, output_share: Fraction | None) -> Price:
 
     Raises UserError without prices, or where the mix of input and output decides and is not known.
     """
-    where = f"target {target.name}"
+    where = target.title
     if target.prices is None:
         raise UserError(
             "has no prices",

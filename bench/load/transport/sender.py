@@ -105,7 +105,7 @@ def refuse_proxy(target: Target) -> None:
     ):
         raise UserError(
             "the environment names an outgoing proxy, which the stamped transport does not use",
-            where=f"target {target.name}",
+            where=target.title,
             remedy='unset it, or set transport = "httpx"',
         )
 
@@ -147,7 +147,7 @@ async def check_ready(target: Target) -> str | None:
         note = Redaction(secrets_of(target)).clean(note)
         if outcome not in _NOT_REACHED:
             return (
-                f"target {target.name}: {url} does not answer ({outcome.name}: {note}); the run"
+                f"{target.title}: {url} does not answer ({outcome.name}: {note}); the run"
                 " goes on, since the server was reached"
             )
         hints = {
@@ -158,14 +158,14 @@ async def check_ready(target: Target) -> str | None:
         }
         raise TargetUnreachable(
             f"{url} does not answer ({outcome.name}: {note})",
-            where=f"target {target.name}",
+            where=target.title,
             remedy=hints.get(outcome, "check base_url, or leave the check out: --no-ready-check"),
         ) from None
     if response.status_code in (401, 403):
         usual = KEY_SOURCES[0] if sign is None else "the keys and region that sign"
         source = next((name for name in KEY_SOURCES if getattr(target, name)), usual)
         return (
-            f"target {target.name}: {url} answers {response.status_code}; check {source}, auth"
+            f"{target.title}: {url} answers {response.status_code}; check {source}, auth"
             " and headers"
         )
     listed: list[str] = []
@@ -173,5 +173,5 @@ async def check_ready(target: Target) -> str | None:
         listed = target.spoken.listed_models(response.content, target.address)
     if listed and target.model not in listed:
         few = ", ".join(listed[:_FEW_MODELS]) + (", …" if len(listed) > _FEW_MODELS else "")
-        return f"target {target.name}: {url} does not list the model {target.model!r}; it has {few}"
+        return f"{target.title}: {url} does not list the model {target.model!r}; it has {few}"
     return None

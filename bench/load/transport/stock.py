@@ -181,7 +181,7 @@ def client_of(target: Target, timeout: httpx.Timeout) -> httpx.AsyncClient:
         missing = " (pip install socksio)" if isinstance(error, ImportError) else ""
         raise UserError(
             f"the environment names an outgoing proxy that httpx cannot use{missing}",
-            where=f"target {target.name}",
+            where=target.title,
             remedy="correct or unset ALL_PROXY, HTTP_PROXY, HTTPS_PROXY",
         ) from None
 

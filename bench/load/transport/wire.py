@@ -68,7 +68,7 @@ def empty_request(method: str, url: str, target: Target) -> httpx.Request:
     try:
         return httpx.Request(method, url, headers=headers_of(target))
     except (httpx.InvalidURL, UnicodeEncodeError, ValueError) as error:
-        raise UserError(f"cannot be requested ({error})", where=f"target {target.name}") from None
+        raise UserError(f"cannot be requested ({error})", where=target.title) from None
 
 
 def origin_of(target: Target) -> Origin:
@@ -96,5 +96,5 @@ def verify_of(target: Target) -> ssl.SSLContext | bool:
     except OSError as error:
         raise UserError(
             f"cannot be used ({error})",
-            where=f"target {target.name}: ca_file, client_cert_file or client_key_file",
+            where=f"{target.title}: ca_file, client_cert_file or client_key_file",
         ) from None
