@@ -91,7 +91,7 @@ def test_the_report_of_a_month_says_what_a_claim_needs() -> None:
     for said in (
         "Order form 12",
         "Acme",
-        "11 of 1,795 requests broke it, 1 may",
+        "11 of 1,795 requests were bad, 1 may be",
         "metric = uptime, share = 99.9%; read at https://example.com/form on 2026-10-30",
         "10 % of the bill = 4,200.00 USD",
         "1 December 2026",

@@ -78,7 +78,7 @@ def test_a_breach_is_told_with_its_numbers_credit_and_evidence(
         "200 requests, 44,640 of 44,640 minutes observed",
         "98.5 %",
         "FAIL",
-        "3 of 200 requests broke it, 2 may",
+        "3 of 200 requests were bad, 2 may be",
         "under other definitions",
         "Azure minute form",
         "credit    due: 10 % of the bill = 120.00 USD",
@@ -194,7 +194,7 @@ def test_a_scenario_with_a_month_brings_its_contract(
 ) -> None:
     """The built-in month is judged by name alone."""
     out = said(["--census", "written-uptime"], capsys, 1)
-    assert "65 of 43,200 minutes broke it, 43 may" in out
+    assert "65 of 43,200 minutes were bad, 43 may be" in out
     assert (
         "credit    due: 10 % of the monthly bill of the covered service = 120.00 USD; claim within"
         " 30 days" in " ".join(out.split("\n          "))

@@ -623,7 +623,7 @@ def test_the_month_of_written_uptime() -> None:
         "FAIL",
     )
     assert [each["minutes"] for each in downtime["episodes"]["first"]] == [20, 13, 32]
-    assert downtime["reason"] == "65 of 43,200 minutes broke it, 43 may"
+    assert downtime["reason"] == "65 of 43,200 minutes were bad, 43 may be"
     assert (
         period["credit"]["usd"],
         period["credit"]["share"]["fraction"],

@@ -24,8 +24,8 @@ def test_each_definition_is_a_row_and_the_contracts_own_is_marked() -> None:
     assert section is not None
     assert section.answer == (
         "99.97 % of requests were answered. By the contract's own definition September 2026 had"
-        " 99.85 % (99.8 – 99.85 %) uptime where 99.9 % was promised: 65 of 43,200 minutes broke it,"
-        " 43 may. 1 of 3 definitions call it kept."
+        " 99.85 % (99.8 – 99.85 %) uptime where 99.9 % was promised: 65 of 43,200 minutes were bad,"
+        " 43 may be. 1 of 3 definitions call it kept."
     )
     rows = section.of(Table)[0].grid("markdown").rows
     assert rows == [

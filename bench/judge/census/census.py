@@ -362,7 +362,7 @@ def _reason(
     of: int,
     unknown: int,
 ) -> str:
-    """`65 of 43,200 minutes broke it, 43 may`, and what leaves a choice."""
+    """`65 of 43,200 minutes were bad, 43 may be`, and what leaves a choice."""
     if not reached.units:
         return "no request of the log counts for this clause"
     if clause.by_time:
@@ -375,7 +375,7 @@ def _reason(
         most = of * clause.allowed_share
         allowed = most.numerator // most.denominator
         allowed -= bool(allowed and not kept(clause, 1 - Fraction(allowed, max(of, 1))))
-        said = f"{broken:,} of {of:,} {units} broke it, {allowed:,} may"
+        said = f"{broken:,} of {of:,} {units} were bad, {allowed:,} may be"
     open_ = []
     if hidden := int((~part.observed).sum()):
         aside = ", left aside as agreed" if part.observed_only else ""
