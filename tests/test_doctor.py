@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import ssl
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import trustme
 
 from bench.api.guess import candidates, is_about_model, key_variable, shape_of
 from bench.api.rate_limits import limits_in
+from bench.api.registry import MODULES
 from bench.cli import main
 from bench.clock import wall_ns
 from bench.load.network_path import look_at
@@ -446,17 +447,32 @@ def test_bad_input_is_one_sentence(
     assert KEY not in err
 
 
-def test_the_screen_fits_a_window_and_ends_with_the_command(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[str]:
+    """The base URL of a scenario that speaks every API."""
     gateway = GatewayProcess(["--scenarios", "vanity-average"])
-    url = f"http://{gateway.host}:{gateway.port}/vanity-average/v1"
-    assert main(["doctor", "--url", url, "--model", "m"]) == 0
+    yield f"http://{gateway.host}:{gateway.port}/vanity-average"
     gateway.stop()
+
+
+def test_the_screen_fits_a_window_and_ends_with_the_command(
+    simulator: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"{simulator}/v1"
+    assert main(["doctor", "--url", url, "--model", "m"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "READY  The model m answers in the API chat"
     assert len(lines) <= 24
     assert lines[-1].startswith(f"next      tailproof run --url {url} --model m --slo")
+
+
+@pytest.mark.parametrize("api", MODULES)
+def test_every_api_that_runs_speak_is_looked_at(api: str, simulator: str, look: Look) -> None:
+    unsigned = ("--auth", "none") if api == "converse" else ()
+    found = look(simulator, "--model", "m", "--api", api, *unsigned)
+    assert (found["ready"], found["api"]) == (True, api)
+    assert found["answer"]["prompt_tokens"] > 0
+    assert found["answer"]["streamed"] == (api not in ("embeddings", "rerank"))
 
 
 def test_headers_that_were_typed_are_left_out_of_what_is_printed(look: Look) -> None:

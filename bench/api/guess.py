@@ -30,12 +30,12 @@ _BY_ADDRESS = (
 )
 #: Words in the names of models that make no tokens.
 _BY_MODEL = (("rerank", "rerank"), ("embed", "embeddings"))
-#: Asked for in this order: what most servers speak comes first, and what makes tokens.
+#: Asked for in this order, then any others: what most servers speak comes first, and what makes
+#: tokens.
 _ORDER = (
     *("chat", "messages", "responses", "completions"),
     *("gemini", "converse", "embeddings", "rerank"),
 )
-assert set(_ORDER) == set(MODULES)
 
 #: Where the vendors' own clients look for a key.
 _KEY_VARIABLES = {
@@ -72,7 +72,7 @@ def candidates(url: str, model: str = "") -> list[str]:
     # `/openai` below a cloud's host says more than the host.
     found = [api for part, api in _BY_ADDRESS if part in address]
     first += ["chat"] if "chat" in found else found
-    return list(dict.fromkeys([*first, *_ORDER]))
+    return list(dict.fromkeys([*first, *_ORDER, *MODULES]))
 
 
 def key_variable(url: str) -> str:
