@@ -200,7 +200,7 @@ BY_COLUMNS: list[Column[BreakdownRow]] = [
     Column("by", lambda row: _BY.get(row.by, row.by), "group"),
     Column("value", lambda row: visible(row.value, 60), "words"),
     Column("requests", lambda row: count(row.requests)),
-    Column("broke it", lambda row: count(row.broke)),
+    Column("bad", lambda row: count(row.broke)),
     Column("share", lambda row: per_cent(row.broke / row.requests if row.requests else None)),
 ]
 

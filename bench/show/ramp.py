@@ -191,7 +191,7 @@ PROBE_COLUMNS: list[Column[_Probe]] = [
     Column("requests", lambda row: count(row.run.requests)),
     Column(_tail_heading, _tail),
     Column("its bound", lambda row: _bound(row.run), unit="ms"),
-    Column("broke it", lambda row: _broke(row.run)),
+    Column("bad", lambda row: _broke(row.run)),
     Column("what was said", lambda row: visible(row.run.reason, 2 * CUT), "reason", formats=PAGE),
 ]
 

@@ -101,7 +101,7 @@ def _between(clause: ClauseVerdict) -> str:
     said = f"{clause_name(clause.text)}: "
     if found.share is not None:
         said += f"{per_cent(found.share, 0)} of the variance lies between runs; "
-    return f"{said}worst {visible(worst.run, 60)}, {count(worst.k)} of {count(worst.n)} broke it"
+    return f"{said}worst {visible(worst.run, 60)}, {count(worst.k)} of {count(worst.n)} were bad"
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ RUN_COLUMNS: list[Column[_Row]] = [
     Column("began", lambda row: visible(row.run.started_utc, 30), "words"),
     Column("lasted", lambda row: number(float(row.run.duration_s)), unit="s"),
     Column("requests", lambda row: count(row.run.requests)),
-    Column("broke, by clause", _broke, "words"),
+    Column("bad, by clause", _broke, "words"),
     Column(
         "set aside",
         lambda row: visible(row.run.set_aside or "", CUT),
@@ -204,7 +204,7 @@ def _strips(verdicts: Verdicts) -> Iterator[Strip]:
         yield Strip(
             clause_name(clause.text),
             levels,
-            f"{over} of {len(runs)} runs broke it by more than twice what it allows",
+            f"{over} of {len(runs)} runs had more than twice the bad requests that it allows",
         )
 
 

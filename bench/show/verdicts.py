@@ -314,9 +314,9 @@ SET_ASIDE_COLUMNS: list[Column[_SetAside]] = [
     Column("clause", lambda row: wording.clause_name(row.clause.text), "words"),
     Column("reason", lambda row: visible(row.reason), "words"),
     Column("rows", lambda row: count(row.rows)),
-    Column("broke it", lambda row: f"{count(row.clause.k)} of {count(row.clause.n)}"),
+    Column("bad", lambda row: f"{count(row.clause.k)} of {count(row.clause.n)}"),
     Column(
-        "broke it, nothing set aside",
+        "bad, nothing set aside",
         lambda row: f"{count(row.with_excluded.k)} of {count(row.with_excluded.n)}",
     ),
 ]

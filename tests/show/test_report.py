@@ -351,7 +351,7 @@ def test_rehearsed_answers_are_cases_and_rows(spoilt: Made) -> None:
     (lesson,) = page.table("lesson", "what was planted")
     assert lesson["expected answers"] == "1 of 2"
     assert lesson["what the test found"].endswith(
-        "pro, response e2e p99 ≤ 800 ms: PASS, expected FAIL"
+        "Expected FAIL, got PASS: pro, response e2e p99 ≤ 800 ms"
     )
     assert "NOT AS EXPECTED" in page.text
 
