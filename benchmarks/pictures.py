@@ -125,9 +125,11 @@ class Album:
         page = self._browser.new_page(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
         )
-        page.goto(address)
-        yield page
-        page.close()
+        try:
+            page.goto(address)
+            yield page
+        finally:
+            page.close()
 
     def sheets(self, name: str, pdf: bytes) -> None:
         """The sheets of a PDF side by side, as one picture; the PDF too."""
@@ -199,10 +201,12 @@ def live(folder: Path, asked: bool) -> Iterator[None]:
     with gateway() as url:
         load = ["--rate", "20", "--duration", "10min", "--slo", "ttft:p99<800ms"]
         process = started(["run", "--url", url, "--model", "m", *load, "--quiet", "--out", run])
-        time.sleep(8)
-        yield
-        process.kill()
-        process.wait()
+        try:
+            time.sleep(8)
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
 
 def picture_made(album: Album, folder: Path, names: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from bench.show import wording
 from bench.show.document import Bullets, Code, Column, Heading, Node, Section, Table, Text
 from bench.show.graphics.scorecard import Cell, Forest, Kind, Legend, Line, Matrix, Row
 from bench.show.graphics.track import Track
-from bench.show.verdicts import times_budget
+from bench.show.verdicts import spoilt, times_budget
 from bench.show.wording import clause_title, count, number, per_cent, short_name, visible
 from bench.units import show_list
 
@@ -27,7 +27,7 @@ from bench.units import show_list
 FEW, _TRACKS_MOST, _KINDS_MOST = 3, 60, 3
 _NAME_MOST = 60
 _AXIS = (
-    "Axis: share of requests that broke the clause, as a multiple of the share it allows."
+    "Axis: share of bad requests (slow or failed), as a multiple of the share it allows."
     " Line: the one-sided bounds that decide. Shaded: over the limit."
 )
 _WORDS = {"PASS": "kept", "FAIL": "broken", "INCONCLUSIVE": "undecided"}
@@ -137,7 +137,8 @@ def _forest(lanes: Sequence[LaneRecord], clauses: Sequence[ClauseVerdict]) -> It
             said = f"{whose}{clause_title(clause)} {wording.measured(clause)} ({bound})"
             reported.append(said)
             continue
-        decided_by = clause.decide.command if clause.decide else None
+        fit = not spoilt(clause)  # else the lead says why, and more requests help nothing
+        decided_by = clause.decide.command if clause.decide and fit else None
         rows.append(
             Row(
                 target=name if several else "",
@@ -145,7 +146,7 @@ def _forest(lanes: Sequence[LaneRecord], clauses: Sequence[ClauseVerdict]) -> It
                 limit=wording.limit(clause),
                 cell=_cell(clause, unit=True),
                 bound=wording.bound_words(clause),
-                why=_sentence(wording.decider(clause)),
+                why=_sentence(wording.decider(clause)) if fit else "Not judged.",
                 command=visible(decided_by, 2000) if decided_by else "",
                 first=name not in {row.target for row in rows},
             )

@@ -269,6 +269,8 @@ class Section:
     answer: str = ""
     #: the target that all of it is about; empty for what is about several or none
     target: str = ""
+    #: begins a sheet of paper
+    own_sheet: bool = False
 
     def of(self, kind: type[AnyNode]) -> list[AnyNode]:
         """Its nodes of one kind, in their order."""

@@ -7,7 +7,7 @@ succeeded never stand without the count of what failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench.judge.review import Records
@@ -59,7 +59,7 @@ def evidence_section(run: Run, records: Records) -> Iterator[Section]:
         _files(run, records),
     ]
     answer = "Everything that the sections above rest on."
-    yield Section("evidence", "Evidence", nodes, "Evidence", answer)
+    yield Section("evidence", "Evidence", nodes, "Evidence", answer, own_sheet=not few)
 
 
 def _clauses(run: Run, records: Records) -> Iterator[Node]:
@@ -159,7 +159,8 @@ def _targets(run: Run, records: Records) -> Iterator[Node]:
     for index, lane in enumerate(run.lanes):
         nodes = target_nodes(run, index, records.summary.targets[lane.name])
         about = "every metric, outcome and part of the run"
-        yield Drawer(f"All of {visible(lane.name, _NAME_MOST)}", nodes, about)
+        whose = visible(lane.name, _NAME_MOST) if len(run.lanes) > 1 else "the target"
+        yield Drawer(f"All of {whose}", nodes, about)
 
 
 def _behind(run: Run, records: Records) -> Iterator[Node]:
@@ -209,8 +210,7 @@ def _words(records: Records) -> Drawer:
     terms = [*DEFINITIONS]
     terms += COMPARED if records.comparisons else ()
     terms += CENSUSED if records.census else ()
-    explained: Mapping[str, object] = records.attribution.targets
-    terms += ATTRIBUTED if explained else ()
+    terms += ATTRIBUTED if any(each.causes for each in records.attribution.targets.values()) else ()
     return Drawer("What the words mean", [Pairs(terms)])
 
 

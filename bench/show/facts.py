@@ -51,9 +51,9 @@ def health_line(summary: Summary) -> str:
         reasons = _sent_late(facts)
     calibration = facts.get("calibration")
     if calibration:
-        used = (
-            f"busiest second {per_cent(calibration['share'], 0)} of what this machine can measure"
-        )
+        used = f"busiest second {per_cent(calibration['share'], 0)} of what "
+        beyond = "calibrate found possible here: calibrate again"
+        used += beyond if float(calibration["share"]) > 1 else "this machine can measure"
         reasons = f"{reasons}; {used}" if reasons else used
     if health.state == "degraded":
         reasons += f". {SENT_LATE}"

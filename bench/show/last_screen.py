@@ -25,7 +25,7 @@ from bench.show.masthead import rehearsal
 from bench.show.result import Result
 from bench.show.served import served_screen
 from bench.show.terminal_cells import HELD, labels
-from bench.show.verdicts import Judged, budget_used, tallied, verdict_screen_table
+from bench.show.verdicts import Judged, budget_used, spoilt, tallied, verdict_screen_table
 from bench.show.wording import (
     ABSENT,
     capital,
@@ -339,11 +339,7 @@ def _commands(ended: Ended) -> Iterator[Node]:
 def _invalid(ended: Ended) -> Result:
     """Why, once; nothing of a target, so that nothing can be quoted."""
     health = ended.summary.health
-    judged = [
-        clause
-        for clause in _judged(ended.verdicts.clauses)
-        if clause.verdict == "FAIL" or clause.open_cause != "harness"
-    ]
+    judged = [clause for clause in _judged(ended.verdicts.clauses) if not spoilt(clause)]
     nothing = "so nothing is judged" if not judged else "so what it spoilt is not judged"
     why = f"  {health.why_invalid}, {nothing}"
     lead: list[Node] = [Verdict("INVALID", "", why)]

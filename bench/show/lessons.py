@@ -23,7 +23,7 @@ from bench.show.census import attained
 from bench.show.document import Column, Node, Section, Table
 from bench.show.graphics.mark import VerdictWord
 from bench.show.ratios import outcome_words, p99_words
-from bench.show.wording import NO_ANSWER, count, per_cent, seconds_for_readers, visible
+from bench.show.wording import NO_ANSWER, count, few, per_cent, seconds_for_readers, visible
 from bench.units import show_list
 
 _NAMED_MOST = 4
@@ -217,8 +217,20 @@ def _judged(records: Records, expects: Sequence[Expectation]) -> str:
     """The first clause that an answer was expected of."""
     by_name = {(each.target, each.text): each for each in records.verdicts.clauses}
     clauses = (by_name.get((each.target, each.clause)) for each in expects)
-    clause = next((each for each in clauses if each), None)
-    return _clause(records, clause) if clause else ""
+    known = [each for each in clauses if each]
+    by_target: dict[str, ClauseVerdict] = {}
+    for each in known:
+        if each.quantile:
+            by_target.setdefault(each.target, each)
+    if len(by_target) > 1:
+        return few([_beside(each) for each in by_target.values()], _NAMED_MOST)
+    return _clause(records, known[0]) if known else ""
+
+
+def _beside(clause: ClauseVerdict) -> str:
+    """`default p99 4,195 ms: FAIL`, of one target among several."""
+    who = visible(clause.target.partition("/")[0], 40)
+    return f"{who} p{(clause.quantile or 0) * 100:g} {wording.measured(clause)}: {clause.verdict}"
 
 
 def _clause(records: Records, clause: ClauseVerdict) -> str:

@@ -15,6 +15,7 @@ from bench.judge.review import Records
 from bench.record.records.attribution import LaneAttribution
 from bench.record.records.manifest import LaneRecord
 from bench.record.records.rehearsed import SuiteName
+from bench.record.records.summary import HealthRecord
 from bench.record.records.verdicts import ClauseVerdict, Verdicts
 from bench.record.run_folder import Run
 from bench.show import wording
@@ -23,7 +24,7 @@ from bench.show.clauses import names_of
 from bench.show.document import Code, Fact, Node, Text
 from bench.show.facts import health_line
 from bench.show.lessons import all_expected
-from bench.show.verdicts import budget_used, tallied
+from bench.show.verdicts import budget_used, spoilt, tallied
 from bench.show.wording import (
     CUT,
     against_limit,
@@ -31,6 +32,7 @@ from bench.show.wording import (
     clause_title,
     count,
     few,
+    first_answers,
     per_cent,
     title_in_sentence,
     visible,
@@ -40,6 +42,8 @@ from bench.units import show_duration
 #: Broken clauses that the lead names, targets that a sentence names, models and endpoints that a
 #: fact names.
 _BROKEN_MOST, _NAMED_MOST, _LISTED_MOST = 2, 3, 3
+#: Reasons against the harness that the lead gives.
+_REASONS_MOST = 2
 _REPEAT_MOST = 2000
 #: What a reader of a rehearsal does next.
 OWN_API = "tailproof run --url URL --model MODEL --slo 'e2e:p99<800ms' --slo 'uptime>=99.9%'"
@@ -82,9 +86,7 @@ def lead(run: Run, records: Records) -> Iterator[Node]:
     verdicts = records.verdicts
     judged = [clause for clause in verdicts.clauses if clause.judged]
     if records.summary.overall == "INVALID":
-        why = capital(records.summary.health.why_invalid)
-        yield Text(f"{why}, so nothing is judged.")
-        yield Text("No number below judges a target.")
+        yield from _why_invalid(records.summary.health, judged)
     elif word := rehearsal(verdicts):
         yield Text(_rehearsed(verdicts, word))
     elif not judged and not verdicts.forecasts:
@@ -92,6 +94,16 @@ def lead(run: Run, records: Records) -> Iterator[Node]:
         yield Text(NOT_WHOLE if part else NO_CONTRACT)
     else:
         yield from _sentences(run.lanes, judged, records)
+
+
+def _why_invalid(health: HealthRecord, judged: Sequence[ClauseVerdict]) -> Iterator[Text]:
+    """Whose fault, then what it was, once."""
+    rest = any(not spoilt(clause) for clause in judged)
+    nothing = "so what it spoilt is not judged" if rest else "so nothing is judged"
+    yield Text(f"{capital(health.why_invalid)}, {nothing}.")
+    said = [f"{capital(visible(reason, 300))}." for reason in health.reasons]
+    if said:
+        yield Text(first_answers(said, _REASONS_MOST), tone="soft")
 
 
 NO_CONTRACT = "No contract was given, so nothing was judged."
@@ -194,6 +206,8 @@ def facts(run: Run, records: Records) -> Iterator[Fact]:
     mark = {"valid": "PASS", "degraded": "INCONCLUSIVE"}.get(health, "INVALID")
     if all(lane.simulated for lane in lanes):
         yield Fact("Harness", "nothing was sent, so there was none to distrust")
+    elif health == "invalid":  # the lead says why
+        yield Fact("Harness", health, mark)
     else:
         yield Fact("Harness", health_line(summary).partition(". ")[0], mark)
     if said := _contracts(lanes, records.verdicts):
@@ -284,6 +298,16 @@ def _has_a_rest(run: Run) -> bool:
     return run.state == "interrupted" and open_loop and run.manifest.cluster is None
 
 
+def _again(run: Run, health: HealthRecord) -> Iterator[Code]:
+    """What makes the next run valid: more requests do not."""
+    if not health.mistakes:
+        label = "See what this machine can time, then use a quieter one, a lower rate or --workers"
+        yield Code("tailproof calibrate", label)
+    if repeat := run.manifest.repeat_command:
+        once = "Run it again" + " with the right key, model and body" * bool(health.mistakes)
+        yield Code(visible(repeat, _REPEAT_MOST), once)
+
+
 def commands(run: Run, records: Records) -> list[Code]:
     """At most three: decide what is open, hold an API of one's own to the same, check the files."""
     found = list[Code]()
@@ -293,6 +317,8 @@ def commands(run: Run, records: Records) -> list[Code]:
     if _has_a_rest(run):
         rest = f"tailproof resume results/{shlex.quote(run.manifest.run)}"
         found.append(Code(visible(rest, 400), "Send the rest of it"))
+    elif verdicts.overall == "INVALID":
+        found += _again(run, records.summary.health)
     elif (decides := verdicts.next_command) is not None:
         found.append(Code(visible(decides, _REPEAT_MOST), "Decide what is open"))
     one_stage = len({lane.stage for lane in run.lanes}) == 1

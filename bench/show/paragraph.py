@@ -28,6 +28,8 @@ from bench.units import show_duration, show_list
 Judged = ClauseVerdict | Forecast
 #: Up to this many targets each get a sentence; more are counted.
 NAMED_MOST = 4
+#: What flags call the one target of a run.
+_BY_FLAGS = "target"
 
 
 def buyers_paragraph(manifest: Manifest, summary: Summary, verdicts: Verdicts) -> str:
@@ -134,7 +136,8 @@ def _day(utc: str) -> str:
 
 
 def _target_sentence(name: str, target: TargetSummary, clauses: Sequence[Judged]) -> str:
-    who, answered = f"“{visible(name, 60)}”", _answered(target)
+    answered = _answered(target)
+    who = "The target" if name == _BY_FLAGS else f"“{visible(name, 60)}”"
     judged = [clause for clause in clauses if clause.target == name and clause.judged]
     if not judged:
         return f"{who} {answered}."

@@ -216,7 +216,7 @@ def _panel(
         curve=view.curves[metric].points,
         axis=axis,
         limit_ms=_limit(view, metric),
-        held=_marker(clause),
+        held=_marker(clause, view.curves[metric].points),
         peers=[] if wide and len(others) > _PEERS_MOST else _peers(others, metric),
         wide=wide,
     )
@@ -244,11 +244,16 @@ def _against(clause: ClauseVerdict | None) -> str:
     return f"; limit {milliseconds(clause.limit_ms)}: {clause.verdict}"
 
 
-def _marker(clause: ClauseVerdict | None) -> tuple[float, float | None, str] | None:
-    """Where the verdict's shape stands; nowhere for what is no percentile."""
+def _marker(
+    clause: ClauseVerdict | None, curve: Sequence[Point]
+) -> tuple[float, float | None, str] | None:
+    """Where the verdict's shape stands; nowhere for what is no percentile. The p99 of twenty
+    requests is the slowest of them, where their curve ends.
+    """
     if clause is None or clause.quantile is None or not clause.n:
         return None
-    return float(clause.quantile), clause.measured, clause.verdict
+    share = min(float(clause.quantile), max((at for at, _ in curve), default=1.0))
+    return share, clause.measured, clause.verdict
 
 
 def _limit(view: LaneView, metric: str) -> float | None:

@@ -48,9 +48,9 @@ def target_nodes(run: Run, index: int, target: TargetSummary) -> list[Node]:
         _outcomes(run, rows, target),
         *served_tables(target),
     ]
-    if target.by_phase:
+    if len(target.by_phase) > 1:
         nodes.append(_slices("By phase, ms", "phase", target.by_phase))
-    if target.by_bucket:
+    if len(target.by_bucket) > 1:
         nodes.append(_slices("By context bucket, ms", "prompt tokens", target.by_bucket))
     return [*nodes, *places_tables(run.manifest, target)]
 

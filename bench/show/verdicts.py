@@ -2,9 +2,9 @@
 
 In: verdicts.json. Out: tables and remarks. Must stay true: a value stands beside the bound that the
 verdict is, its limit and how many requests it rests on; a reason that many clauses share is given
-once, whole; what a contract set aside is counted beside what would have been without it. A column
-of the verdicts is one entry of `VERDICT_COLUMNS`, or a field of `ClauseVerdict` that is `Shown`:
-page, Markdown, screen and junit.xml all draw that list.
+once, whole, and of many targets in the sections alone; what a contract set aside is counted beside
+what would have been without it. A column of the verdicts is one entry of `VERDICT_COLUMNS`, or a
+field of `ClauseVerdict` that is `Shown`: page, Markdown, screen and junit.xml all draw that list.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ from bench.show.wording import (
 WORST_FIRST = ("FAIL", "INCONCLUSIVE", "PASS")
 #: A reason longer than this stands below the table where several clauses have it.
 _SHARED_FROM = 40
+#: Up to so many targets have their reasons in the table.
+_REASONS_MOST = 3
 #: How each form of a recorded number is written.
 _FORMS: dict[Form, Callable[[Any], str]] = {"count": count, "number": number, "share": per_cent}
 #: Kinds of columns that hold a number of a clause.
@@ -64,6 +66,11 @@ def judges_all(clause: ClauseVerdict, metric: str) -> bool:
     """Whether it judges this metric's response time of a whole run, not of a phase or bucket."""
     whole = clause.judged and clause.phase is None and clause.bucket is None
     return whole and (clause.metric, clause.view) == (metric, "response")
+
+
+def spoilt(clause: ClauseVerdict) -> bool:
+    """Whether it is open for the harness's own fault, and for no other reason."""
+    return clause.verdict != "FAIL" and clause.open_cause == "harness"
 
 
 def tallied(clauses: Iterable[ClauseVerdict]) -> list[tuple[str, int]]:
@@ -138,6 +145,11 @@ def _target_and_clause(row: Judged) -> str:
 def _bound_of_bill(bill: Forecast) -> str:
     low, high = map(in_usd, bill.interval_usd)
     return f"between {low} and {high} ({per_cent(2 * bill.confidence - 1)})"
+
+
+def _few_targets(rows: Sequence[Judged]) -> bool:
+    """Whether reasons stand beside the rows: of many targets a sentence a row is a page of them."""
+    return len({row.record.target for row in rows}) <= _REASONS_MOST
 
 
 def _has_credit(rows: Sequence[Judged]) -> bool:
@@ -237,7 +249,8 @@ VERDICT_COLUMNS: list[Column[Judged]] = [
         show_if=_has_credit,
         formats=PAGE,
     ),
-    Column("decided by", _reason_or_letter, "reason", formats=PAGE),
+    Column("bad", _value(_bad), show_if=lambda rows: not _few_targets(rows), formats=PAGE),
+    Column("decided by", _reason_or_letter, "reason", show_if=_few_targets, formats=PAGE),
 ]
 
 
@@ -273,7 +286,9 @@ def in_a_sentence(clause: ClauseVerdict) -> str:
 
 
 def _shared_reasons(clauses: Sequence[ClauseVerdict]) -> dict[str, str]:
-    """Long reasons that more than one clause has -> a letter each."""
+    """Long reasons that more than one clause has -> a letter each; none where no row names one."""
+    if len({clause.target for clause in clauses}) > _REASONS_MOST:
+        return {}
     reasons = Counter(wording.decider(clause) for clause in clauses)
     shared = [
         reason for reason, times in reasons.items() if times > 1 and len(reason) > _SHARED_FROM
@@ -344,7 +359,7 @@ STEADY_COLUMNS: list[Column[_Steady]] = [
 
 
 def beside_the_verdicts(clauses: Sequence[ClauseVerdict]) -> Iterator[Table[Any]]:
-    """Of one target: what its contract set aside, and whether the run was steady."""
+    """What a contract set aside, and clauses in whose run not all was one thing."""
     aside = [
         _SetAside(clause, reason, rows, found)
         for clause in clauses
@@ -353,7 +368,9 @@ def beside_the_verdicts(clauses: Sequence[ClauseVerdict]) -> Iterator[Table[Any]
     ]
     if aside:
         yield Table("Set aside, and why", SET_ASIDE_COLUMNS, aside)
-    steady = [_Steady(clause, run) for clause in clauses if (run := clause.steadiness)]
-    if steady:
+    unsteady = [
+        _Steady(clause, run) for clause in clauses if (run := clause.steadiness) and not run.steady
+    ]
+    if unsteady:
         caption = "Was the run one thing? (diagnostics: no row was dropped)"
-        yield Table(caption, STEADY_COLUMNS, steady)
+        yield Table(caption, STEADY_COLUMNS, unsteady)

@@ -46,7 +46,7 @@ def test_an_open_clause_says_why(bad: list[int], rows: int, unknown: int, cause:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (runs([0] * 10), "0 of 2,000 requests in 10 runs broke it; that is at most"),
+        (runs([0] * 10), "0 of 2,000 requests in 10 runs were bad; that is at most"),
         (runs([0] * 10, unknown=1), "10 more were cut off"),
         (runs([20] * 10), "that is at least"),
         (runs([2] * 10), "no number of such runs decides, if the share stays"),

@@ -61,7 +61,7 @@ def slow(n: int, tier: int) -> list[Row]:
         # nobody says who served: whatever was seen proves nothing of the tier
         (good(598, SILENT), "INCONCLUSIVE", 598, "598 of 598 answers do not say"),
         (good(598, STRANGE), "INCONCLUSIVE", 598, "do not say which tier"),
-        (slow(598, SILENT), "INCONCLUSIVE", 598, "that broke it this would be no FAIL"),
+        (slow(598, SILENT), "INCONCLUSIVE", 598, "that are bad this would be no FAIL"),
         # enough say so to decide without the rest
         (good(598, ASKED) + good(200, SILENT), "PASS", 798, ""),
         (good(250, ASKED) + good(348, SILENT), "INCONCLUSIVE", 598, "348 of 598"),

@@ -242,7 +242,7 @@ def test_a_pass_names_the_drift_it_was_reached_in(tmp_path: Path, later: bool, w
     ]
     found = only_of(tmp_path / "r", rows, at_most(800))
     assert (found["verdict"], found["k"]) == ("PASS", 12)
-    assert f"note: {way} broke it as the run went on" in found["reason"]
+    assert f"note: {way} were bad as the run went on" in found["reason"]
     even = [
         answered(900 if number % 500 == 250 else 100, due=number * 100) for number in range(6000)
     ]

@@ -87,7 +87,7 @@ def beside_drift(decision: Decision, steady: Steadiness | None) -> Decision:
     if p is None or rho is None or p >= DRIFT_P:
         return decision
     way = "more" if rho > 0 else "fewer"
-    note = f"note: {way} broke it as the run went on (p = {p:.1g})"
+    note = f"note: {way} were bad as the run went on (p = {p:.1g})"
     return dataclasses.replace(decision, reason=f"{decision.reason}; {note}")
 
 
@@ -259,7 +259,7 @@ def beside_silent(
     again = judge(counts.where(~against))
     if again.judged.outcome == outcome:
         return dataclasses.replace(found, p_fail=max(found.p_fail, again.p_fail)), None
-    how = "kept it" if outcome == "PASS" else "broke it"
+    how = "are good" if outcome == "PASS" else "are bad"
     return found, (
         f"{int(unnamed.sum()):,} of {counts.n:,} answers do not say which tier served them; without"
         f" those of them that {how} this would be no {outcome}"

@@ -235,11 +235,11 @@ _MOST_TIMES = 100
 
 
 def reason_of(rule: Rule) -> str:
-    """`12 of 4,210 requests in 12 runs broke it; that is at most 0.61 % of all, and 1 % may`."""
+    """`12 of 4,210 requests in 12 runs were bad; that is at most 0.61 % of all, and 1 % may`."""
     n = sum(run.n for run in rule.runs)
     bad = sum(int(run.bad.sum()) for run in rule.runs)
     unknown = sum(int(run.unknown.sum()) for run in rule.runs)
-    seen = f"{bad:,} of {n:,} {rule.unit} in {len(rule.runs)} runs broke it"
+    seen = f"{bad:,} of {n:,} {rule.unit} in {len(rule.runs)} runs were bad"
     if unknown:
         seen += f", {unknown:,} more were cut off"
     low, high = rule.share_limits
