@@ -196,7 +196,9 @@ def test_an_inconclusive_clause_says_what_would_decide() -> None:
         return float(scipy_stats.binom.cdf(last_pass, n, 0.005))
 
     assert 0.75 < chance_of_pass(found.needed) < 0.87
-    assert found.reason.endswith(f"About {found.needed:,} requests in all would decide")
+    assert found.reason.endswith(
+        f"About {found.needed:,} requests in all would decide if the share stays at 0.5 %"
+    )
     assert "4 or fewer would be PASS, 16 or more FAIL" in found.reason
     assert verdict(100, 0).reason.startswith(
         "No request was slow or failed, but 100 cannot prove 99 %"

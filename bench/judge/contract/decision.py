@@ -239,7 +239,10 @@ def _more(judged: Judged, clause: Clause) -> str:
         return "Running it again would probably decide"
     if not judged.bad and not judged.unknown and judged.cause != "few_blocks":
         return f"{judged.needed:,} can"
-    return f"About {judged.needed:,} {unit_of(clause)} in all would decide"
+    stays = "if the share stays"
+    if not clause.kind.partial:  # else what is lost is no count
+        stays += f" at {show_share(float(f'{judged.bad / judged.n:.2g}'), 6)}"
+    return f"About {judged.needed:,} {unit_of(clause)} in all would decide {stays}"
 
 
 def beside_silent(
