@@ -42,6 +42,7 @@ _FLAGS = {
     "duration": "--duration",
     "warmup": "--warmup-duration",
     "requests": "--request-count",
+    "prompts": "--prompts",
     "prompt_tokens": "--isl",
     "output_tokens": "--osl",
 }
@@ -76,7 +77,8 @@ def adhoc_suite(flags: SuiteFlags) -> Suite:
 
 def _files(flags: SuiteFlags) -> list[Path]:
     named = (("load", flags.profile), ("contracts", flags.contract))
-    return [find_file(kind, name) for kind, name in named if name]
+    own = [Path(flags.prompts)] if flags.prompts else []
+    return [*(find_file(kind, name) for kind, name in named if name), *own]
 
 
 def override_suite(suite: Suite, flags: SuiteFlags) -> Suite:
@@ -257,9 +259,23 @@ def _profile(flags: SuiteFlags) -> Profile:
     }
     if flags.duration is not None or flags.request_count is None:
         fields["duration"] = flags.duration or "30s"
+    if flags.prompts is not None:
+        _send_own(fields, flags)
     if flags.warmup_duration is not None:
         fields["warmup"] = flags.warmup_duration
     return parse_model(Profile, fields, "command line", _FLAGS)
+
+
+def _send_own(fields: dict[str, Any], flags: SuiteFlags) -> None:
+    """The texts of the file in place of prompts of a size."""
+    if flags.isl is not None:
+        raise UserError(
+            "does not go with --prompts, which bring their own sizes",
+            where="--isl",
+            remedy="leave one of the two out",
+        )
+    del fields["prompt_tokens"]
+    fields["prompts"] = flags.prompts
 
 
 def _override_numbers(profile: Profile, flags: SuiteFlags, where: str) -> Profile:
@@ -280,6 +296,8 @@ def _override_numbers(profile: Profile, flags: SuiteFlags, where: str) -> Profil
         max_in_flight=flags.concurrency,
     )
     fields: dict[str, Any] = {}
+    if flags.prompts is not None:
+        fields["prompts"] = flags.prompts
     if flags.isl is not None:
         fields["prompt_tokens"] = [{"fixed": flags.isl}]
     if flags.osl is not None:
@@ -288,9 +306,10 @@ def _override_numbers(profile: Profile, flags: SuiteFlags, where: str) -> Profil
         fields["warmup"] = flags.warmup_duration
     if not fields:
         return profile
+    replaced = {"prompt_tokens", "shared_prefix"} if flags.prompts is not None else set()
     return parse_model(
         Profile,
-        profile.model_dump(exclude_defaults=True, by_alias=True) | fields,
+        profile.model_dump(exclude=replaced, exclude_defaults=True, by_alias=True) | fields,
         "command line",
         _FLAGS,
     )

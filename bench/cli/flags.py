@@ -125,6 +125,7 @@ class SuiteFlags:
     duration: str | None = None
     request_count: int | None = None
     warmup_duration: str | None = None
+    prompts: str | None = None
     isl: int | None = None
     osl: int | None = None
     contract: str | None = None
@@ -245,6 +246,7 @@ LENGTH = (
 )
 #: How large they are.
 SIZES = (
+    click.option("--prompts", metavar="FILE", help="Send your own requests, those of a file."),
     click.option("--isl", type=_SIZE, help="Prompt tokens of every request.  [default: 500]"),
     click.option("--osl", type=_SIZE, help="Output tokens asked for.  [default: 64]"),
 )

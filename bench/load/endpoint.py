@@ -10,16 +10,19 @@ in the order in which requests began.
 
 from __future__ import annotations
 
+import json
 import sys
 from array import array
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from bench.api.conversation import forced
 from bench.api.interface import Api, BodyOptions
 from bench.errors import UserError
 from bench.load.request import Request
 from bench.load.transport.interface import Sender
+from bench.plan.own_requests import OwnRequests, own_requests
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
 from bench.record.samples import Flag
@@ -59,6 +62,7 @@ class BodyWriter:
             self._prefix_tokens = lane.profile.shared_prefix.tokens
         else:
             self._prefix_tokens = 0
+        self._own = own_requests(lane.profile.prompts, [target.api])
         self._sessions = lane.profile.sessions is not None
         #: raised when an option is left out: a body written before may have been refused for it
         self.version = 0
@@ -92,7 +96,17 @@ class BodyWriter:
     def body(self, row: int) -> bytes:
         """The body of one row."""
         planned = self._schedule[row]
+        if self._own is not None:
+            return self._own_body(self._own, planned)
         return self._format.write(self._texts(row, planned), int(planned["output_tokens"]))
+
+    def _own_body(self, own: OwnRequests, planned: Any) -> bytes:
+        """What the user's file asks, with the target's model, stream and length."""
+        asked = own.body(
+            int(planned["body"]), int(planned["turn"]) if own.talks else 0, self.api.name
+        )
+        ours = json.loads(self._format.write([b""], int(planned["output_tokens"])))
+        return json.dumps(forced(asked, ours, self.api.name), separators=(",", ":")).encode()
 
     def _texts(self, row: int, planned: Any) -> list[bytes]:
         if self._sessions:

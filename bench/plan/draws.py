@@ -34,6 +34,7 @@ class Purpose(IntEnum):
     LEGS = 8
     ARMS = 9
     STARTS = 10
+    OWN_ORDER = 11
 
 
 _OF_THE_LANE = (Purpose.ARRIVALS, Purpose.STATES)

@@ -164,6 +164,8 @@ class Profile(UserModel):
     phases: list[Phase] = []
     #: slow modulation of the rate, such as a day's
     rate_curve: RateCurve | None = None
+    #: a file of your own requests, in place of made-up words: docs/own-requests.md
+    prompts: str | None = None
     #: sizes of the prompts: one law, or several to draw from by weight
     prompt_tokens: Annotated[list[Amount], Field(min_length=1)] = [Amount(fixed=500)]
     #: sizes of the answers that are asked for (`max_tokens`)
@@ -199,6 +201,12 @@ class Profile(UserModel):
             for name in ("prompt_tokens", "output_tokens"):
                 if name in self.model_fields_set:
                     raise ValueError(f"a trace brings its own sizes; leave {name} out")
+        if self.prompts is not None:
+            for name in ("prompt_tokens", "sessions", "shared_prefix"):
+                if name in self.model_fields_set:
+                    raise ValueError(f"own requests bring their texts; leave {name} out")
+            if self.arrivals.kind == "trace":
+                raise ValueError("a trace brings its own sizes; leave prompts out")
         return self
 
     @property
@@ -216,6 +224,8 @@ def load_profile(name: str, beside: Path | None = None) -> Profile:
     if trace is not None and (path.parent / trace.file).is_file():
         found = trace.model_copy(update={"file": str(path.parent / trace.file)})
         updates["arrivals"] = profile.arrivals.model_copy(update={"trace": found})
+    if profile.prompts is not None and (path.parent / profile.prompts).is_file():
+        updates["prompts"] = str(path.parent / profile.prompts)
     return profile.model_copy(update=updates)
 
 

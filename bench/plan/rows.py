@@ -7,14 +7,17 @@ Must stay true: pure but for reading a trace's file; a session's rows stand toge
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.errors import UserError
 from bench.plan.arrivals import Span, arrivals, cut_spans, refuse_beyond
 from bench.plan.draws import Draw, Purpose, buckets, prefix_groups, request_sizes, session_turns
 from bench.plan.interleave import Turn
+from bench.plan.own_requests import BYTES_A_TOKEN, OwnRequests
 from bench.plan.profile import Profile
 from bench.plan.route import NO_LEG
 from bench.plan.traces import Trace, read_trace
@@ -61,17 +64,24 @@ def lane_rows(
     draw: Draw,
     where: str,
     turn: Turn | None,
+    own: OwnRequests | None = None,
 ) -> LaneRows:
-    """The rows of a lane under this profile. Raises UserError for more than MAX_ROWS of them."""
+    """The rows of a lane under this profile, which sends `own` requests where there are any.
+    Raises UserError for more than MAX_ROWS of them.
+    """
     if profile.closed_loop:
         lane = _closed_loop(profile, draw, where)
+        if own is not None:
+            lane = lane._replace(table=_take_own(lane.table, own, draw, where))
     elif profile.arrivals.kind == "trace":
         lane = _trace_rows(profile, draw, turn)
     else:
-        lane = _open_loop(profile, draw, where, turn)
+        lane = _open_loop(profile, draw, where, turn, own)
     if turn is not None:
         lane.notes.append(turn.note())
     table = lane.table
+    if own is not None and len(table):
+        lane.notes.append(_own_note(profile, own, table))
     if profile.shared_prefix is not None and len(table):
         sessions = int(table["session"].max()) + 1
         groups = prefix_groups(profile, sessions, draw)
@@ -86,6 +96,7 @@ def _open_loop(
     draw: Draw,
     where: str,
     turn: Turn | None,
+    own: OwnRequests | None,
 ) -> LaneRows:
     if turn is None:
         planned = profile
@@ -105,7 +116,9 @@ def _open_loop(
     _draw_sizes(table, profile, draw)
     if profile.sessions is not None:
         _add_context(table)
-    if profile.requests is not None and (turn is None or profile.sessions is not None):
+    if own is not None:
+        table = _take_own(table, own, draw, where)
+    if profile.requests is not None and (turn is None or profile.sessions or own):
         measured = np.count_nonzero(~table["warmup"])
         if measured >= profile.requests:
             # The count ends the plan: with its last measured row, which may cut a session short.
@@ -156,6 +169,48 @@ def _expand_sessions(
         think *= draw.stream(Purpose.THINK).standard_exponential(total)
     table["think_ns"] = np.where(later, np.rint(think), 0)
     return table
+
+
+def _take_own(first: Table, own: OwnRequests, draw: Draw, where: str) -> Table:
+    """Each row becomes one line of the file, drawn without return until all were sent; a
+    conversation's later turns wait for the one before.
+    """
+    order = draw.stream(Purpose.OWN_ORDER).permutation(len(own))
+    items = order[np.arange(len(first)) % len(own)]
+    turns = own.turns[items]
+    if len(turns) and np.any(first["turn"] > 0) and turns.max() > 1:
+        raise UserError(
+            "a closed loop sends single requests, and the file has conversations of several turns",
+            where=where,
+            remedy="give the profile a rate, or write each turn as a line of its own",
+        )
+    refuse_beyond(int(turns.sum(dtype=np.int64)), where, "lower the rate or the duration")
+    table = np.repeat(first, turns)
+    if turns.max(initial=1) > 1:
+        table["turn"] = _turn_numbers(turns)
+        later = table["turn"] > 0
+        table["due_ns"][later] = -1
+        table["after_row"][later] = np.nonzero(later)[0] - 1
+        inside = table["turn"]
+    else:
+        inside = np.zeros(len(table), np.int64)
+    table["body"] = np.repeat(items, turns)
+    place = np.repeat(own.starts[items], turns) + inside
+    table["prompt_tokens"] = own.prompt_tokens[place]
+    stated = own.output_tokens[place]
+    table["output_tokens"] = np.where(stated > 0, stated, table["output_tokens"])
+    return table
+
+
+def _own_note(profile: Profile, own: OwnRequests, table: Table) -> str:
+    """Which file is sent, and how often."""
+    sent = len(np.unique(table["body"]))
+    again = "" if len(table) <= len(own.prompt_tokens) else ", some of them more than once"
+    name = Path(profile.prompts or "").name
+    return (
+        f"sends {sent:,} of the {len(own):,} own requests of {name}{again}; prompts whose size the"
+        f" file does not state count {BYTES_A_TOKEN} bytes of text a token"
+    )
 
 
 def _turn_numbers(turns: npt.NDArray[np.int32] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -23,6 +23,7 @@ from bench.plan.contract import Contract
 from bench.plan.draws import Draw
 from bench.plan.drill import PlannedDrill
 from bench.plan.interleave import Compare, Turn
+from bench.plan.own_requests import own_requests
 from bench.plan.profile import WARMUP, Profile, bucket_names
 from bench.plan.route import RouteExpect, first_legs
 from bench.plan.rows import (
@@ -168,6 +169,8 @@ class _Numbers:
 
     def give(self, table: Table, profile: Profile) -> None:
         """Number the bodies and prefix groups of a lane's rows, which count from 0."""
+        if profile.prompts is not None:
+            return  # bodies are lines of the file
         table["body"] += self.body
         self.body = int(table["body"].max()) + 1
         if profile.shared_prefix is not None:
@@ -222,7 +225,8 @@ def _target_rows(stage: Stage, position: int, seed: int, stage_index: int) -> La
     target = stage.targets[position]
     turn, first = _turn(stage, target.name, position)
     draw = Draw(seed, stage_index, first)
-    rows = lane_rows(stage.profile, draw, f"stage {stage.name!r}", turn)
+    own = own_requests(stage.profile.prompts, [each.api for each in target.endpoints])
+    rows = lane_rows(stage.profile, draw, f"stage {stage.name!r}", turn, own)
     if not len(rows.table):
         raise UserError(
             "plans no request at all",

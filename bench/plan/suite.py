@@ -301,6 +301,8 @@ def _load_stage(
         embedded = any(target.embedded for target in targets)
         check_drills(stage.drill, where, embedded=embedded)
         files = _files_of(stage, scenario, beside)
+        if profile.prompts is not None:
+            files.append(Path(profile.prompts))
     loaded = Stage(
         name=stage.name,
         targets=targets,
