@@ -32,7 +32,6 @@ CAP_USD = 21.45
 
 
 @pytest.mark.slow("a gateway, and a second of requests in real time")
-@pytest.mark.clock
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_ends_before_its_cap_is_passed(
     workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -118,8 +118,7 @@ def test_calibration_needs_the_kernels_timers(monkeypatch: pytest.MonkeyPatch) -
         calibrate(lambda _: None)
 
 
-@pytest.mark.slow("two ladders of steps of one second each")
-@pytest.mark.clock
+@pytest.mark.slow("three steps, each after a second of warm-up")
 def test_calibration_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,7 +127,7 @@ def test_calibration_end_to_end(
     """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     seen: list[CalibrationStep] = []
-    record = calibrate(seen.append, tokens=3, seconds=1.0, ladder=(20, 40))
+    record = calibrate(seen.append, tokens=3, seconds=0.5, ladder=(20, 40))
     assert [found.rate_rps for found in seen] == [20, 40]
     assert all(
         found.sent_rps > 0 and np.isfinite(found.ttft_error_ms + found.e2e_error_ms).all()
@@ -137,5 +136,6 @@ def test_calibration_end_to_end(
     assert record.ceiling_rps in {0, *(found.rate_rps for found in seen if within_budget(found))}
     assert record.ceiling_events_per_s == record.ceiling_rps * 3
     assert main(["calibrate", "--seconds", "1", "--tokens", "2", "--max-rate", "100"]) == 0
-    assert "ceiling" in capsys.readouterr().out
+    # which rate that is, and whether there is one, is the machine's affair
+    assert "This machine measures " in capsys.readouterr().out
     assert json.loads((tmp_path / "tailproof" / "calibration.json").read_text())["tokens"] == 2
