@@ -104,7 +104,7 @@ def test_the_rate_found_is_the_one_that_theory_knows(law: str, tmp_path: Path) -
     grade passes at the rate named.
     """
     suite = FOUR_SLOTS if law == "M/M/4" else made(tmp_path)
-    # from here no probe's rate lies within 15 % of the boundary, where deciding takes 50,000 requests
+    # so no probe lies within 15 % of the boundary, where deciding takes 50,000 requests
     slower, most, first = (slower_mmc, 39.9, "7/s") if law == "M/M/4" else (slower_md1, 9.99, "4/s")
     boundary = float(optimize.brentq(lambda rate: slower(0.4, rate) - 0.1, 1, most))
     out = tmp_path / "out"
