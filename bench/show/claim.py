@@ -36,6 +36,7 @@ def claim_document(record: CensusRecord, run: str = "") -> Document:
     named = " to ".join(dict.fromkeys(period_name(each) for each in (broken[0], broken[-1])))
     return replace(
         month,
+        commands=[Code("sha256sum -c SHA256SUMS", "In this folder: check its files")],
         title=f"Claim: {visible(record.provider or record.contract, 80)}, {visible(named, 60)}",
         sections=[Section("claim", "", nodes), *month.sections],
     )

@@ -7,6 +7,7 @@ it; foreign text has passed through `wording.visible`.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import groupby
@@ -29,21 +30,34 @@ from bench.show.census import (
 )
 from bench.show.document import (
     Bullets,
+    Code,
     Column,
     Document,
     Drawer,
+    Fact,
     Heading,
     Node,
-    Pair,
     Pairs,
     Section,
     Table,
     Text,
 )
-from bench.show.outages import all_outages, period_name, worst_outages
-from bench.show.wording import CUT, capital, clause_name, count, local_time, per_cent, visible
+from bench.show.outages import all_outages, lost_when, period_name, worst_outages
+from bench.show.wording import (
+    CUT,
+    capital,
+    clause_name,
+    count,
+    counts,
+    local_time,
+    per_cent,
+    visible,
+)
+from bench.units import show_list
 
 _COMPLETE = "--complete-log"
+#: Periods that have a line beside the verdict.
+_PERIODS_MOST = 3
 _BY = {
     "status": "status",
     "cause": "cause",
@@ -63,7 +77,9 @@ def month_document(record: CensusRecord) -> Document:
         run=_digest(record),
         title=visible(_title(record), 160),
         overall=record.overall,
-        lead=[*(_answer(record, each) for each in record.periods), Pairs(list(_parties(record)))],
+        lead=[node for each in record.periods for node in _answer(record, each)],
+        facts=list(_parties(record)),
+        commands=_next(record),
         sections=sections,
         foot=f"{visible(record.contract, 60)} · log {_digest(record)}",
     )
@@ -85,7 +101,7 @@ def _digest(record: CensusRecord) -> str:
 # ---- the answer
 
 
-def _answer(record: CensusRecord, period: PeriodRecord) -> Text:
+def _answer(record: CensusRecord, period: PeriodRecord) -> Iterator[Text]:
     """What was broken first, or that all was kept; then what is due."""
     judged = [each for each in period.clauses if each.judged]
     broken = [each for each in judged if each.verdict == "FAIL"]
@@ -102,11 +118,11 @@ def _answer(record: CensusRecord, period: PeriodRecord) -> Text:
         said = "The contract promises nothing that a log can show."
     if len(record.periods) > 1:
         said = f"{period_name(period)}: {said}"
+    yield Text(said)
     if period.credit is not None and period.credit.at_most.share:
-        said += f" Credit {credit_line(period.credit)}."
+        yield Text(f"Credit {credit_line(period.credit)}.")
     elif period.credit is not None:
-        said += " No credit is due."
-    return Text(said, tone="strong")
+        yield Text("No credit is due.")
 
 
 def _broken(clause: CensusClause) -> str:
@@ -120,20 +136,38 @@ def came_to(clause: CensusClause) -> str:
     return said if promised is None else f"{said}, {per_cent(promised.share)} was promised"
 
 
-def _parties(record: CensusRecord) -> Iterator[Pair]:
-    yield "contract", visible(record.title)
+def _parties(record: CensusRecord) -> Iterator[Fact]:
+    """Whose contract, of which time, by which log."""
     if record.provider:
         tier = f", tier {visible(record.tier, 40)}" if record.tier else ""
-        yield "provider", visible(record.provider, 80) + tier
+        yield Fact("Provider", visible(record.provider, 80) + tier)
+    else:
+        yield Fact("Provider", "the contract names none")
     if record.customer:
-        yield "customer", visible(record.customer, 80)
-    for period in record.periods:
+        yield Fact("Customer", visible(record.customer, 80))
+    yield Fact("Contract", visible(record.title or record.contract, 160))
+    for period in record.periods[:_PERIODS_MOST]:
         zone = period.time_zone or "UTC"
         start, end = (local_time(moment, zone) for moment in (period.start_utc, period.end_utc))
         when = f"{start:%-d %B %Y %H:%M} to {end:%-d %B %Y %H:%M} ({visible(zone, 40)})"
-        yield f"period {period.period}", f"{when}, {count(period.rows)} requests"
+        yield Fact("Period", f"{when}, {count(period.rows)} requests")
+    if (more := len(record.periods) - _PERIODS_MOST) > 0:
+        yield Fact("Periods", f"{count(more)} more below")
     if record.log.accounting is not None:
-        yield "log", accounted(record.log.accounting)
+        yield Fact("Log", accounted(record.log.accounting))
+
+
+def _next(record: CensusRecord) -> list[Code]:
+    """What settles what is open, or claims what is due; this page's folder is the place."""
+    if record.overall == "FAIL":
+        said = "In this folder: make the claim that is sent to the provider"
+        return [Code("tailproof claim . --out ../claim", said)]
+    hidden = any(each.minutes > each.observed_minutes for each in record.periods)
+    if record.overall == "INCONCLUSIVE" and hidden:
+        said = "If the log is complete: settle the minutes that had no request"
+        contract = shlex.quote(visible(record.contract, 80))
+        return [Code(f"tailproof judge --census LOG --contract {contract} {_COMPLETE}", said)]
+    return []
 
 
 # ---- a period, question by question
@@ -144,27 +178,52 @@ def _sections(record: CensusRecord, period: PeriodRecord) -> Iterator[Section]:
     asked = f"{period_name(period)}: " if several else ""
     place = f"-{visible(period.period, 20)}" if several else ""
 
-    def section(anchor: str, question: str, nodes: Sequence[Node]) -> Section:
+    def section(anchor: str, question: str, answer: str, nodes: Sequence[Node]) -> Section:
         title = asked + question[0].lower() + question[1:] if several else question
-        return Section(anchor + place, title, nodes, link=anchor if not several else "")
+        link = anchor if not several else ""
+        return Section(anchor + place, title, nodes, link=link, answer=answer)
 
-    yield section("clauses", "Was each clause kept?", list(_clauses(record, period)))
+    kept = _kept(period)
+    yield section("clauses", "Was each clause kept?", kept, list(_clauses(record, period)))
     if outages := list(worst_outages(period)):
-        yield section("outages", "When was it lost?", outages)
+        yield section("outages", "When was it lost?", lost_when(period), outages)
     if period.breakdown and (rows := _telling(period.breakdown.rows)):
         clause = clause_of(period, period.breakdown.clause)
-        said = f"Requests that {clause_name(clause.text)} counts." if clause else ""
-        tables: list[Node] = [Text(said, tone="soft")] if said else []
-        yield section(
-            "where",
-            "Where was it lost?",
-            [*tables, Table("By what the log says of a request", BY_COLUMNS, rows)],
-        )
+        of = f"Requests that {clause_name(clause.text)} counts" if clause else "Requests"
+        table = Table(f"{of}, by what the log says of them", BY_COLUMNS, rows)
+        yield section("where", "Where was it lost?", _most_of(rows), [table])
     if period.exclusions:
-        yield section("excluded", "What was set aside, and what does it change?", _aside(period))
-    yield section("observed", "What was not observed?", list(_observed(record, period)))
+        question = "What was set aside, and what does it change?"
+        aside = counts({each.reason: each.rows for each in period.exclusions})
+        yield section("excluded", question, f"{aside}.", _aside(period))
+    seen, *more = _observed(record, period)
+    yield section("observed", "What was not observed?", seen.text, more)
     if period.credit is not None:
-        yield section("due", "What is due?", list(_due(record, period)))
+        due = f"{capital(credit_line(period.credit))}."
+        yield section("due", "What is due?", due, list(_due(record, period)))
+
+
+def _kept(period: PeriodRecord) -> str:
+    """`Of 2 clauses 1 was broken and 1 kept.`"""
+    judged = [each.verdict for each in period.clauses if each.judged]
+    words = {"FAIL": "broken", "INCONCLUSIVE": "undecided", "PASS": "kept"}
+    parts = [f"{judged.count(each)} {word}" for each, word in words.items() if each in judged]
+    if not parts:
+        return "The contract promises nothing that a log can show."
+    return f"Of {len(judged)} clause{'s' * (len(judged) != 1)}: {show_list(parts)}."
+
+
+def _most_of(rows: Sequence[BreakdownRow]) -> str:
+    """`Most of it: region eu-1, 41 of 65.`: the value with the largest share of what was bad."""
+    by = {row.by: sum(each.broke for each in rows if each.by == row.by) for row in rows}
+    found = [row for row in rows if row.broke and row.by not in ("status", "cause")]
+    worst = max(
+        found or [row for row in rows if row.broke], key=lambda row: row.broke, default=None
+    )
+    if worst is None:
+        return "Nothing was."
+    where = f"{_BY.get(worst.by, worst.by)} {visible(worst.value, 60)}"
+    return f"Most of it with {where}: {count(worst.broke)} of {count(by[worst.by])} bad requests."
 
 
 def _clauses(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
@@ -231,7 +290,7 @@ EFFECT_COLUMNS: list[Column[_Effect]] = [
 ]
 
 
-def _observed(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
+def _observed(record: CensusRecord, period: PeriodRecord) -> Iterator[Text]:
     hidden = period.minutes - period.observed_minutes
     if hidden:
         said = (
@@ -256,8 +315,6 @@ def _observed(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
 
 def _due(record: CensusRecord, period: PeriodRecord) -> Iterator[Node]:
     assert period.credit is not None
-    said = credit_line(period.credit)
-    yield Text(f"{capital(said)}.", tone="strong")
     if period.ladder:
         rows = [
             (each, clause)

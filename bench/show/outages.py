@@ -56,6 +56,12 @@ def period_picture(period: PeriodRecord) -> Outages | None:
     return Outages(spells, ends, said)
 
 
+def lost_when(period: PeriodRecord) -> str:
+    """The picture's sentence, or that no outage stands out."""
+    picture = period_picture(period)
+    return "In no outage: what was lost is scattered." if picture is None else f"{picture.says}."
+
+
 def worst_outages(period: PeriodRecord) -> Iterator[Node]:
     zone = period.time_zone or "UTC"
     found, picture = period.breakdown, period_picture(period)
@@ -72,9 +78,10 @@ def worst_outages(period: PeriodRecord) -> Iterator[Node]:
             levels,
             f"{len(levels)} equal stretches; the worst lost {count(k)} of {count(n)} requests",
         )
-    for clause in period.clauses:
-        if not clause.judged or not clause.episodes.worst:
-            continue
+    listed = [each for each in period.clauses if each.judged and each.episodes.worst]
+    if broken := [each for each in listed if each.verdict == "FAIL"]:
+        listed = broken  # the outages of a clause that was kept are the same moments
+    for clause in listed:
         rows = [(each, zone) for each in clause.episodes.worst]
         most = len(rows)
         more = f", the {most} that cost most" if clause.episodes.count > most else ""

@@ -42,6 +42,9 @@ def _page_lines(document: Document) -> Iterator[str]:
     if document.brief:
         yield from _node_lines(document.brief)
         return
+    if document.facts:
+        yield from _node_lines([Pairs([(fact.name, fact.value) for fact in document.facts])])
+    yield from _node_lines(document.commands)
     for section in document.sections:
         if section.title:
             yield from (f"### {escaped(section.title)}", "")
