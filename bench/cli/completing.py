@@ -66,8 +66,9 @@ _OFFERS: dict[str, Offer] = {
     "target": _builtin("targets"),
     "slo": _metrics,
     "task": _tasks,
+    "prompts": lambda _typed: (),
 }
-_FILES = {"suite", "scenarios", "profile", "contract"}
+_FILES = {"suite", "scenarios", "profile", "contract", "prompts"}
 
 
 def completer(

@@ -87,6 +87,13 @@ TASKS = (
         ),
     ),
     Task(
+        "own requests",
+        "Send the requests of your own users, from a file",
+        (f"tailproof run {_URL} --prompts requests.jsonl",),
+        "own-requests.md",
+        "prompts jsonl sharegpt csv batch conversations real traffic dataset",
+    ),
+    Task(
         "run a suite",
         "Run stages, targets and contracts of your own files",
         ("tailproof run my-suite.toml",),

@@ -155,6 +155,7 @@ def test_the_pages_of_tasks_are_in_the_documentation() -> None:
         ("how many requests do i need", "plan size"),
         ("crash", "resume"),
         ("rate", "highest rate"),
+        ("sharegpt", "own requests"),
     ],
 )
 def test_a_task_is_found_by_the_words_that_people_use(asked: str, meant: str) -> None:
