@@ -6,6 +6,7 @@ its script; foreign text is data, for all of it is escaped.
 
 from __future__ import annotations
 
+import functools
 import re
 from base64 import b64encode
 from hashlib import sha256
@@ -33,9 +34,11 @@ _ALONE = (
 )
 
 
+@functools.cache
 def page_environment(*folders: Path) -> Environment:
     """Where pages come from: these folders and our own, escaping on, with what the macros of
-    nodes.html ask for.
+    nodes.html ask for. Made once a process: to compile the templates takes longer than to fill
+    them.
     """
     environment = Environment(
         loader=FileSystemLoader([*folders, _HERE]),
@@ -70,13 +73,19 @@ def _verdict(verdict: str, size: float = 12) -> Markup:
 
 def html_page(document: Document) -> str:
     """The page."""
-    styles = [(_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "print.css")]
-    css = _lean_style("".join(styles)) + _footer(document.foot or f"run {document.run}")
+    css = _page_style() + _footer(document.foot or f"run {document.run}")
     script, digest = page_script()
     template = page_environment().get_template("report.html")
     return template.render(document=document, css=css, script=script, script_digest=digest)
 
 
+@functools.cache
+def _page_style() -> str:
+    styles = [(_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "print.css")]
+    return _lean_style("".join(styles))
+
+
+@functools.cache
 def page_script() -> tuple[str, str]:
     """The script that a page embeds, and the SHA-256 by which a Content-Security-Policy
     knows it.
