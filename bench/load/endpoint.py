@@ -25,6 +25,7 @@ from bench.load.transport.interface import Sender
 from bench.plan.own_requests import OwnRequests, own_requests
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
+from bench.plan.trace_prefix import RecordedPrefixes
 from bench.record.samples import Flag
 from bench.userfile import expand_env
 
@@ -63,6 +64,10 @@ class BodyWriter:
         else:
             self._prefix_tokens = 0
         self._own = own_requests(lane.profile.prompts, [target.api])
+        self._recorded = None
+        trace = lane.profile.arrivals.trace
+        if trace is not None and trace.prefix == "as recorded":
+            self._recorded = RecordedPrefixes(trace.file)
         self._sessions = lane.profile.sessions is not None
         #: raised when an option is left out: a body written before may have been refused for it
         self.version = 0
@@ -111,6 +116,9 @@ class BodyWriter:
     def _texts(self, row: int, planned: Any) -> list[bytes]:
         if self._sessions:
             return self._conversation(row, planned)
+        if self._recorded is not None:
+            tokens = int(planned["prompt_tokens"])
+            return [self._recorded.prompt(self._text, int(planned["body"]), tokens)]
         prompt = self._text.prompt(
             int(planned["body"]),
             int(planned["prompt_tokens"]),

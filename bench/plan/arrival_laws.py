@@ -55,6 +55,9 @@ class TraceSource(UserModel):
     end: DurationNs | None = None
     #: "auto" spreads rows that share a coarse timestamp over the step, and the report says so
     jitter: Literal["auto", "none"] = "auto"
+    #: "as recorded": prompts share their beginnings as `hash_ids` of the trace say (blocks of 512
+    #: tokens); "cold": each prompt is unlike any other
+    prefix: Literal["cold", "as recorded"] = "cold"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

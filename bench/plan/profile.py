@@ -210,6 +210,12 @@ class Profile(UserModel):
         return self
 
     @property
+    def numbered_by_file(self) -> bool:
+        """Whether a row's body is a row of a file, so that lanes may send the same."""
+        trace = self.arrivals.trace
+        return self.prompts is not None or (trace is not None and trace.prefix == "as recorded")
+
+    @property
     def closed_loop(self) -> bool:
         """A closed loop slows down with the server: its latencies judge no contract."""
         return self.arrivals.kind == "closed"

@@ -20,6 +20,7 @@ from bench.plan.interleave import Turn
 from bench.plan.own_requests import BYTES_A_TOKEN, OwnRequests
 from bench.plan.profile import Profile
 from bench.plan.route import NO_LEG
+from bench.plan.trace_prefix import prefix_note
 from bench.plan.traces import Trace, read_trace
 from bench.units import MS, S
 
@@ -289,9 +290,13 @@ def _trace_rows(profile: Profile, draw: Draw, turn: Turn | None) -> LaneRows:
     table["session"] = np.arange(rows)
     table["prompt_tokens"] = np.maximum(trace.prompt_tokens[keep], 1)
     table["output_tokens"] = np.maximum(trace.output_tokens[keep], 1)
+    notes = list(trace.notes)
+    if source.prefix == "as recorded":
+        table["body"] = trace.places[keep]
+        notes.append(prefix_note(source.file, table["body"], table["prompt_tokens"]))
     mean = rows / max(end / S, 1e-9)
     span = Span("trace", 0, end, mean, mean)
-    return LaneRows(table, [span], end, list(trace.notes))
+    return LaneRows(table, [span], end, notes)
 
 
 def in_due_order(tables: list[Table]) -> Table:

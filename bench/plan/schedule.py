@@ -169,8 +169,8 @@ class _Numbers:
 
     def give(self, table: Table, profile: Profile) -> None:
         """Number the bodies and prefix groups of a lane's rows, which count from 0."""
-        if profile.prompts is not None:
-            return  # bodies are lines of the file
+        if profile.numbered_by_file:
+            return
         table["body"] += self.body
         self.body = int(table["body"].max()) + 1
         if profile.shared_prefix is not None:

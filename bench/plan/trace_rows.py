@@ -66,10 +66,22 @@ class _Line(NamedTuple):
     row: Mapping[str, object]
 
 
-def read_rows(
-    path: Path, source: TraceSource
-) -> tuple[Layout, npt.NDArray[np.int64], npt.NDArray[np.int32], int]:
-    """Layout, times (ns), sizes (rows × prompt, output), and how many rows had 0 tokens."""
+class Rows(NamedTuple):
+    """The rows of a trace that have tokens."""
+
+    layout: Layout
+    #: ns
+    times: npt.NDArray[np.int64]
+    #: rows x prompt, output
+    sizes: npt.NDArray[np.int32]
+    #: which row of the file each is, from 0
+    places: npt.NDArray[np.int64]
+    #: how many had 0 tokens
+    skipped: int
+
+
+def read_rows(path: Path, source: TraceSource) -> Rows:
+    """Read a trace. Raises UserError."""
     text = _text_of(path, source.file)
     if text.lstrip().startswith(("{", "[")):
         keys, lines = _json_lines(text, source.file)
@@ -80,20 +92,45 @@ def read_rows(
     to_ns = _time_parser(layout, [line.row.get(layout.time) for line in head], source)
     times: list[int] = []
     sizes: list[tuple[int, int]] = []
+    places: list[int] = []
     skipped = 0
-    for line in (*head, *lines):
+    for place, line in enumerate((*head, *lines)):
         at = _field(line, layout.time, to_ns, source)
         prompt = _field(line, layout.prompt, parse_tokens, source)
         output = _field(line, layout.output, parse_tokens, source)
         if prompt and output:
             times.append(at)
             sizes.append((prompt, output))
+            places.append(place)
         else:
             skipped += 1
     found = np.array(times, np.int64)
     if layout.unit == "ms" and source.time_unit is None:
         _refuse_rush(found, source)
-    return layout, found, np.array(sizes, np.int32).reshape(-1, 2), skipped
+    lengths = np.array(sizes, np.int32).reshape(-1, 2)
+    return Rows(layout, found, lengths, np.array(places, np.int64), skipped)
+
+
+def read_blocks(path: Path, name: str) -> list[tuple[int, ...]]:
+    """`hash_ids` of every row in the file. Raises UserError naming the first line without them."""
+    text = _text_of(path, name)
+    if not text.lstrip().startswith(("{", "[")):
+        raise UserError(
+            'prefix = "as recorded" needs hash_ids, which a CSV has not',
+            where=name,
+            remedy='replay a Mooncake trace, or set prefix = "cold"',
+        )
+    found = []
+    for line in _json_lines(text, name)[1]:
+        ids = line.row.get("hash_ids")
+        if not isinstance(ids, list) or not all(type(each) is int and each >= 0 for each in ids):
+            raise UserError(
+                f"line {line.number}: has no hash_ids, whole numbers from 0",
+                where=name,
+                remedy='correct the line, or set prefix = "cold"',
+            )
+        found.append(tuple(ids))
+    return found
 
 
 def _text_of(path: Path, name: str) -> str:

@@ -36,6 +36,8 @@ class Trace:
     rows_read: int
     #: rows without a prompt or an answer (failed when they were recorded)
     rows_skipped: int
+    #: which row of the file each is, from 0
+    places: npt.NDArray[np.int64]
 
 
 def read_trace(source: TraceSource, seed: int) -> Trace:
@@ -47,7 +49,7 @@ def read_trace(source: TraceSource, seed: int) -> Trace:
     read, nothing left to replay.
     """
     path = Path(source.file)
-    layout, times, sizes, skipped = read_rows(path, source)
+    layout, times, sizes, places, skipped = read_rows(path, source)
     rows = len(times)
     if not rows:
         raise UserError(
@@ -68,11 +70,11 @@ def read_trace(source: TraceSource, seed: int) -> Trace:
     times, note = _spread(times, seed, source.jitter)
     notes += [note] if note else []
     order = np.argsort(times, kind="stable")
-    times, sizes = times[order], sizes[order]
+    times, sizes, places = times[order], sizes[order], places[order]
     kept = times >= source.start
     if source.end is not None:
         kept &= times < source.end
-    times, sizes = times[kept], sizes[kept]
+    times, sizes, places = times[kept], sizes[kept], places[kept]
     if not len(times):
         raise UserError(
             "no request of the trace lies between start and end",
@@ -95,7 +97,8 @@ def read_trace(source: TraceSource, seed: int) -> Trace:
     notes.insert(
         0, f"replays {len(due):,} of {rows:,} requests of {path.name} ({layout.title}){pace}"
     )
-    return Trace(due, sizes[:, 0].copy(), sizes[:, 1].copy(), notes, rows + skipped, skipped)
+    prompt, output = sizes[:, 0].copy(), sizes[:, 1].copy()
+    return Trace(due, prompt, output, notes, rows + skipped, skipped, places)
 
 
 def _spread(

@@ -40,9 +40,11 @@ def plan_for(
     arrivals: dict[str, Any], target: dict[str, Any] | None = None, targets: int = 1, **profile: Any
 ) -> Plan:
     """A plan of one stage; sizes are small unless given."""
-    sizes: dict[str, Any] = {"output_tokens": [{"fixed": 4}]}
-    if "prompts" not in profile:
-        sizes["prompt_tokens"] = [{"fixed": 12}]
+    sizes: dict[str, Any] = {}
+    if arrivals["kind"] != "trace":
+        sizes["output_tokens"] = [{"fixed": 4}]
+        if "prompts" not in profile:
+            sizes["prompt_tokens"] = [{"fixed": 12}]
     made = Profile.model_validate(
         {"description": "d", "name": "p", "arrivals": arrivals, **sizes, **profile}
     )

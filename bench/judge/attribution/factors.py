@@ -67,6 +67,7 @@ def factors_of(
         _named("served tier", samples["served_tier"], strings("served_tier")),
         Factor("attempts", attempts - 1, ["1", "2", "3 or more"]),
         _slices(columns, lane),
+        _cached(samples),
     ]
     if places is not None:
         found += _places(schedule, places)
@@ -108,6 +109,15 @@ def _flag(
     no: str,
 ) -> Factor:
     return Factor(name, present.astype(np.int64), [no, yes], only=1)
+
+
+def _cached(samples: Table) -> Factor:
+    """How much of the prompt the server had in its cache, as it says."""
+    prompt = samples["prompt_tokens"].astype(np.int64)
+    cached = samples["cached_tokens"].astype(np.int64)
+    codes = np.where(cached > 0, np.where(2 * cached < prompt, 1, 2), 0)
+    codes[(cached < 0) | (prompt <= 0)] = -1
+    return Factor("cached prompt", codes, ["none", "less than half", "half or more"])
 
 
 def _named(name: str, codes: Int, texts: list[str]) -> Factor:
