@@ -6,6 +6,7 @@ true: probing costs next to nothing and changes nothing but the collector's thre
 
 from __future__ import annotations
 
+import functools
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +54,14 @@ class ClockWatch:
         self._asleep = asleep
 
 
+@functools.cache
+def _frozen_already() -> bool:
+    """Whether this process froze what it has before its first run. To ask walks all of it, so that
+    it is asked once.
+    """
+    return gc.get_freeze_count() > 0
+
+
 class HarnessProbe:
     """One per process; `start` before the first request, `facts` after the last."""
 
@@ -69,7 +78,7 @@ class HarnessProbe:
         A process that has frozen what it has keeps it so: nothing can be frozen in parts.
         """
         gc.collect()
-        self._froze = not gc.get_freeze_count()
+        self._froze = not _frozen_already()
         if self._froze:
             gc.freeze()
         gc.set_threshold(50_000, 50, 1000)

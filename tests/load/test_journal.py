@@ -20,7 +20,7 @@ from bench.api.registry import api_named
 from bench.clock import cpu_ns, monotonic_ns
 from bench.load.alarm import Alarm
 from bench.load.journal import Journal
-from bench.load.probe import ClockWatch, HarnessProbe
+from bench.load.probe import ClockWatch, HarnessProbe, _frozen_already
 from bench.load.request import Request
 from bench.load.texts import Strings
 from bench.record.pieces import SegmentWriter
@@ -430,6 +430,7 @@ def test_the_probe_counts_stalls_and_gives_the_collector_back(frozen: bool) -> N
     are as before.
     """
     gc.unfreeze()
+    _frozen_already.cache_clear()
     if frozen:
         gc.freeze()
     before, callbacks = gc.get_threshold(), list(gc.callbacks)
@@ -448,6 +449,7 @@ def test_the_probe_counts_stalls_and_gives_the_collector_back(frozen: bool) -> N
     assert (gc.get_threshold(), gc.callbacks) == (before, callbacks)
     assert (gc.get_freeze_count() > 1000) == frozen
     gc.freeze()
+    _frozen_already.cache_clear()
 
 
 def test_a_step_there_and_back_is_seen_and_a_drift_is_none() -> None:
