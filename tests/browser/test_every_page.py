@@ -19,7 +19,13 @@ import pytest
 from playwright.sync_api import expect
 
 from bench.cli import main
+from bench.record.records.census import Episodes
+from bench.show.month import month_document
+from bench.show.render_html import html_page
+from bench.show.report import write_report
 from bench.userfile import builtin_root
+from tests.support.made_months import BROKEN, PERIOD, episode, log_of
+from tests.support.made_runs import Made, make_in, spoil_all, spoil_some
 
 pytestmark = pytest.mark.figures
 
@@ -105,7 +111,44 @@ def made_claim(folder: Path) -> None:
     assert main(["claim", str(folder.parent / "claimed"), "--out", str(folder)]) == 0
 
 
+def written_from(made: Made, folder: Path) -> None:
+    """The page of a made run."""
+    write_report(made.run, made.records)
+    folder.mkdir()
+    (folder / "report.html").write_bytes((made.run.folder / "report.html").read_bytes())
+
+
+def made_many(folder: Path) -> None:
+    """200 targets with names of 200 characters."""
+    names = [f"{n:03}-{'n' * 196}" for n in range(200)]
+    written_from(make_in(folder.parent, names, rows=6, spoil=spoil_some), folder)
+
+
+def made_silent(folder: Path) -> None:
+    """Nothing was answered."""
+    written_from(make_in(folder.parent, ["standard"], rows=40, spoil=spoil_all), folder)
+
+
+def made_of_one(folder: Path) -> None:
+    """One request."""
+    written_from(make_in(folder.parent, ["standard"], rows=1), folder)
+
+
+def made_outages(folder: Path) -> None:
+    """A month of 2,000 outages, 200 of which are listed, by a contract without a title."""
+    listed = [episode(1 + n % 28, 1 + n % 59, n) for n in range(200)]
+    episodes = Episodes(count=2000, first=listed, worst=listed[-10:])
+    period = PERIOD.replace(clauses=[BROKEN.replace(episodes=episodes)])
+    folder.mkdir()
+    page = html_page(month_document(log_of(period).replace(title="")))
+    (folder / "report.html").write_text(page)
+
+
 KINDS = {
+    "many": made_many,
+    "silent": made_silent,
+    "one": made_of_one,
+    "outages": made_outages,
     "two": made_two,
     "suite": made_suite,
     "named": made_named,
