@@ -144,7 +144,7 @@ def command_facts(plan: Plan, text: PromptText, options: RunOptions) -> dict[str
         "repeat_command": redaction.clean(options.repeat_command),
         "tokenizer": text.tokenizer.name if text.tokenizer else None,
         "early_stop": LOOKS if options.early_stop else None,
-        "notes": [_prompt_sizes(plan, text), *_stretched(options)],
+        "notes": [*_prompt_sizes(plan, text), *_stretched(options)],
     }
 
 
@@ -163,15 +163,18 @@ def census(suite: Suite) -> dict[str, Any]:
     return {"format": Months.FORMAT, "months": months, "expects": expects}
 
 
-def _prompt_sizes(plan: Plan, text: PromptText) -> str:
-    """How far the prompts' true sizes may be from the plan: a recount, or the estimator's known
-    error.
+def _prompt_sizes(plan: Plan, text: PromptText) -> Iterator[str]:
+    """How far the true sizes of made prompts may be from the plan: a recount, or the estimator's
+    known error. Own requests have a note of their lane's.
     """
+    if any(lane.profile.prompts is not None for lane in plan.lanes):
+        return
     if text.tokenizer is None:
-        return ESTIMATOR_ERROR
+        yield ESTIMATOR_ERROR
+        return
     rows = plan.schedule[:: max(1, len(plan.schedule) // 50)]
     sampled = [(int(row["body"]), int(row["prompt_tokens"])) for row in rows]
-    return exactness(text, text.tokenizer, sampled).text
+    yield exactness(text, text.tokenizer, sampled).text
 
 
 def _with_address(lane: Lane, gateway_url: str | None) -> Lane:

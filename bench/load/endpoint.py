@@ -64,6 +64,8 @@ class BodyWriter:
         else:
             self._prefix_tokens = 0
         self._own = own_requests(lane.profile.prompts, [target.api])
+        #: a body's frame, as the target writes it, by length and version: of own requests
+        self._ours: dict[tuple[int, int], dict[str, Any]] = {}
         self._recorded = None
         trace = lane.profile.arrivals.trace
         if trace is not None and trace.prefix == "as recorded":
@@ -110,7 +112,11 @@ class BodyWriter:
         asked = own.body(
             int(planned["body"]), int(planned["turn"]) if own.talks else 0, self.api.name
         )
-        ours = json.loads(self._format.write([b""], int(planned["output_tokens"])))
+        length = int(planned["output_tokens"])
+        ours = self._ours.get((length, self.version))
+        if ours is None:
+            ours = json.loads(self._format.write([b""], length))
+            self._ours[length, self.version] = ours
         return json.dumps(forced(asked, ours, self.api.name), separators=(",", ":")).encode()
 
     def _texts(self, row: int, planned: Any) -> list[bytes]:
