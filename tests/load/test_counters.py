@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.load.player import EVENTS_TOLD, Counters
@@ -93,6 +93,7 @@ def growing(draw: st.DrawFn) -> list[Counters]:
     return found
 
 
+@settings(max_examples=40)
 @given(moments=growing())
 def test_whoever_adds_up_what_is_told_knows_where_the_run_stands(moments: list[Counters]) -> None:
     """From nothing to each moment, told as differences in JSON: the sum is the moment, events and
