@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 View = Literal["response", "service", "blameless"]
 #: Who may promise a metric: a latency has a limit for each request, a rate a floor; the other two
-#: are shares of requests or of time.
-Promise = Literal["latency", "rate", "uptime", "errors"]
+#: are shares of requests or of time, the last one of answers that were checked.
+Promise = Literal["latency", "rate", "uptime", "errors", "answers"]
 
 
 @dataclass(frozen=True)
@@ -273,6 +273,15 @@ _TABLE = (
         unit="share",
         promise="errors",
         log_fields=(),
+    ),
+    Metric(
+        "answer_ok",
+        "right answers",
+        definition="Answers that are what the profile expects of them, of all that came whole.",
+        aliases=("answers",),
+        unit="share",
+        more_is_better=True,
+        promise="answers",
     ),
     Metric(
         "lag",

@@ -34,7 +34,7 @@ from bench.api.interface import (
 )
 from bench.api.openai_facts import note_tier
 from bench.api.openai_family import OpenAiShape
-from bench.api.openai_parts import token_of, usage_of
+from bench.api.openai_parts import text_of, token_of, usage_of
 from bench.api.quick import Look, QuickReader
 from bench.api.reading import Reader
 
@@ -95,8 +95,26 @@ class ChatCompletions(OpenAiShape, Api):
             said.malformed = "an answer of nothing: no text, no call and no finish reason"
         return said
 
+    def text_of_event(self, name: str, payload: bytes) -> str:
+        return _text(decode(payload)) if payload.lstrip().startswith(b"{") else ""
+
+    def text_of_body(self, body: bytes) -> str:
+        return _text(decode(body))
+
     def stream_reader(self, answer: Answer) -> Reader:
         return QuickReader(answer, EventStream(), self.read_event, LOOK)
+
+
+def _text(answer: dict[str, Any]) -> str:
+    """The text of the first choice, in a chunk or in a whole answer."""
+    choices = answer.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and not choice.get("index"):
+            holder = choice.get("delta")
+            plain = choice.get("text")
+            found = text_of(holder if isinstance(holder, dict) else choice.get("message"))
+            return found or (plain if isinstance(plain, str) else "")
+    return ""
 
 
 def _read(chunk: dict[str, Any]) -> Said:

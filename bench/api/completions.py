@@ -49,6 +49,12 @@ class Completions(OpenAiShape, Api):
     def read_body(self, body: bytes) -> Said:
         return chat.API.read_body(body)
 
+    def text_of_event(self, name: str, payload: bytes) -> str:
+        return chat.API.text_of_event(name, payload)
+
+    def text_of_body(self, body: bytes) -> str:
+        return chat.API.text_of_body(body)
+
     def stream_reader(self, answer: Answer) -> Reader:
         return QuickReader(answer, EventStream(), self.read_event, chat.LOOK)
 

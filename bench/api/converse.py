@@ -33,6 +33,7 @@ from bench.api.interface import (
     limit_of,
 )
 from bench.api.openai_family import refuse_path_of_another
+from bench.api.openai_parts import text_of
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 from bench.units import MS
 
@@ -163,6 +164,14 @@ class Converse(Api):
         if said.token is None and said.finish is None:
             said.malformed = "an answer of nothing: no content and no stop reason"
         return said
+
+    def text_of_event(self, name: str, payload: bytes) -> str:
+        delta = decode(payload).get("delta") if name == DELTA and payload else None
+        return text_or_none(delta.get("text")) or "" if isinstance(delta, dict) else ""
+
+    def text_of_body(self, body: bytes) -> str:
+        output = decode(body).get("output")
+        return text_of(output.get("message")) if isinstance(output, dict) else ""
 
     def error_message(self, body: bytes) -> str:
         """Its sign-in writes `Message` where the service itself writes `message`.

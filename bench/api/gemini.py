@@ -168,6 +168,13 @@ class Gemini(Api):
             said.malformed = "answer without candidates"
         return said
 
+    def text_of_event(self, name: str, payload: bytes) -> str:
+        text = payload.strip()
+        return _text(decode(text)) if text.startswith(b"{") else ""
+
+    def text_of_body(self, body: bytes) -> str:
+        return _text(decode(body))
+
     def cause(self, status: int, code: str, message: str) -> Cause:
         found = google_facts.cause_in_words(code, message)
         return found or super().cause(status, code, message)
@@ -237,6 +244,20 @@ def _token(content: Any) -> Token | None:
         elif part.get("functionCall") or part.get("executableCode"):
             found = Token.tool_call
     return found
+
+
+def _text(response: dict[str, Any]) -> str:
+    """The visible text of the first candidate."""
+    candidates = response.get("candidates")
+    first = candidates[0] if isinstance(candidates, list) and candidates else None
+    content = first.get("content") if isinstance(first, dict) else None
+    parts = content.get("parts") if isinstance(content, dict) else None
+    visible = [
+        part.get("text")
+        for part in (parts if isinstance(parts, list) else ())
+        if isinstance(part, dict) and not part.get("thought")
+    ]
+    return "".join(text for text in visible if isinstance(text, str))
 
 
 def _usage(usage: dict[str, Any]) -> Usage:

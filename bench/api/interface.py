@@ -281,6 +281,16 @@ class Api(abc.ABC):
     def read_body(self, body: bytes) -> Said:
         """What a plain answer says. May raise MalformedAnswer."""
 
+    def text_of_event(self, name: str, payload: bytes) -> str:
+        """The visible text that one event of a stream adds to the first choice: no reasoning, no
+        tool call. Asked only where answers are checked; may raise MalformedAnswer.
+        """
+        return ""
+
+    def text_of_body(self, body: bytes) -> str:
+        """The visible text of a plain answer's first choice. May raise MalformedAnswer."""
+        return ""
+
     def error_message(self, body: bytes) -> str:
         """What the body of an error status says."""
         return error_message(body)

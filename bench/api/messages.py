@@ -28,6 +28,7 @@ from bench.api.failures import broken_off, failure_in, named_failure, names_fail
 from bench.api.framing import EventStream
 from bench.api.interface import GATEWAY_HEADERS, AnswerLimit, Api, BodyOptions, HeaderFact, limit_of
 from bench.api.openai_family import refuse_path_of_another
+from bench.api.openai_parts import text_of
 from bench.api.quick import Look, QuickReader
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 
@@ -198,6 +199,18 @@ class Messages(Api):
         if said.token is None and said.finish is None:
             said.malformed = "an answer of nothing: no content and no stop reason"
         return _broken_off(said)
+
+    def text_of_event(self, name: str, payload: bytes) -> str:
+        if not payload.lstrip().startswith(b"{"):
+            return ""
+        event = decode(payload)
+        part = event.get("delta") or event.get("content_block")
+        if not isinstance(part, dict) or part.get("type") not in ("text_delta", "text"):
+            return ""
+        return text_or_none(part.get("text")) or ""
+
+    def text_of_body(self, body: bytes) -> str:
+        return text_of(decode(body))
 
     def stream_reader(self, answer: Answer) -> QuickReader:
         return QuickReader(answer, EventStream(), self.read_event, LOOK)

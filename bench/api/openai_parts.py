@@ -50,6 +50,19 @@ def token_of(holder: dict[str, Any]) -> Token | None:
     return found
 
 
+def text_of(holder: Any) -> str:
+    """The visible text of a delta or message: a string, or parts of which those of text count."""
+    content = holder.get("content") if isinstance(holder, dict) else None
+    if isinstance(content, str):
+        return content
+    found = (part.get("text") for part in _listed(content) if _is_text(part))
+    return "".join(text for text in found if isinstance(text, str))
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and _token_of_part(part, Token.text) is Token.text
+
+
 def _filled(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 

@@ -26,7 +26,7 @@ from bench.api.interface import (
 )
 from bench.api.openai_facts import note_tier
 from bench.api.openai_family import FixedBody, OpenAiShape, fixed_keys
-from bench.api.openai_parts import usage_of
+from bench.api.openai_parts import text_of, usage_of
 from bench.api.quick import Look, QuickReader
 from bench.api.reading import Reader
 
@@ -115,6 +115,24 @@ class Responses(OpenAiShape, Api):
         else:
             said.token = _token_of(output)
         return said
+
+    def text_of_event(self, name: str, payload: bytes) -> str:
+        if not payload.lstrip().startswith(b"{"):
+            return ""
+        event = decode(payload)
+        kind = text_or_none(event.get("type")) or name
+        if not kind.endswith("output_text.delta"):
+            return ""
+        return text_or_none(event.get("delta")) or ""
+
+    def text_of_body(self, body: bytes) -> str:
+        output = decode(body).get("output")
+        items = output if isinstance(output, list) else []
+        return "".join(
+            text_of(item)
+            for item in items
+            if isinstance(item, dict) and item.get("type") == "message"
+        )
 
     def stream_reader(self, answer: Answer) -> Reader:
         return QuickReader(answer, EventStream(), self.read_event, LOOK)

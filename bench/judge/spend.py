@@ -27,6 +27,7 @@ from bench.record.samples import AttemptFlag, Bool, Columns, Float, Int, Outcome
 #: A call that ended so had been read by the server, whatever came of it.
 _WORKED_ON = (
     Outcome.ok,
+    Outcome.wrong_answer,
     Outcome.truncated,
     Outcome.malformed,
     Outcome.stream_error,

@@ -57,6 +57,7 @@ class BodyWriter:
         target = lane.target
         self.api = target.spoken
         self.choices = _choices(target.extra_body)
+        self.expect = lane.profile.expect_answer
         self._schedule = schedule
         self._text = text
         if lane.profile.shared_prefix:
@@ -177,7 +178,7 @@ class LaneSender(Protocol):
 class Endpoint:
     """Sends the requests of one target."""
 
-    __slots__ = ("api", "choices", "key_refused", "sender", "writer")
+    __slots__ = ("api", "choices", "expect", "key_refused", "sender", "writer")
 
     def __init__(
         self,
@@ -190,10 +191,12 @@ class Endpoint:
         self.writer = writer
         self.api: Api = writer.api
         self.choices = writer.choices
+        self.expect = writer.expect
 
     def send(self, request: Request, request_id: str) -> None:
         """Begin; events go to the request."""
         request.api, request.choices = self.api, self.choices
+        request.expect = self.expect
         counted = max(request.connect_ns, 0) + max(request.tls_ns, 0)
 
         def carried(handle: object) -> bool:

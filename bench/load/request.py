@@ -17,7 +17,9 @@ from bench.api.decoding import count_of, ms_as_ns, retry_after_ms, server_timing
 from bench.api.interface import Api, HeaderFact
 from bench.api.reading import Reader, Sniffer
 from bench.api.registry import DEFAULT, api_named
+from bench.load.checked import CheckedReader
 from bench.load.transport.interface import Handle, Headers
+from bench.plan.expectation import REFUSED, Expectation
 from bench.record.samples import Flag, Outcome, Reason, cause_of_end
 
 _MAX_ERROR_BYTES = 64 << 10
@@ -60,6 +62,7 @@ class Request:
         "due_ns",
         "ended",
         "error_code",
+        "expect",
         "flags",
         "gaps",
         "handle",
@@ -105,6 +108,8 @@ class Request:
         self.connect_ns = self.tls_ns = -1
         self.deadline_ns = self.body_version = self.status = self.flags = 0
         self.attempts = self.choices = 1
+        #: what its answer has to be; set by the endpoint, as `api` is
+        self.expect: Expectation | None = None
         self.retry_after_ms = -1
         self.ended = False
         self.handle: Handle | None = None
@@ -200,6 +205,8 @@ class Request:
             self.flags |= Flag.STREAMED
         self.answer, reader = self.api.open(streamed, self.gaps)
         self.answer.asked = self.choices
+        if self.expect is not None:
+            reader = CheckedReader(reader, self.api, self.expect, streamed=streamed)
         self._reader = reader
         return reader
 
@@ -285,7 +292,8 @@ class Request:
             return Outcome.malformed, str(error)
         if self.answer is None or not self.answer.complete:
             return Outcome.truncated, self.api.cut_note
-        return Outcome.ok, ""
+        wrong = self._reader.failure() if isinstance(self._reader, CheckedReader) else ""
+        return (Outcome.wrong_answer if wrong else Outcome.ok), wrong
 
     def _judge_status(self) -> tuple[Outcome, str]:
         body = bytes(self._error_body or b"")
@@ -313,6 +321,8 @@ class Request:
         """Whose fault it is that the request ended with a failure."""
         if outcome is Outcome.malformed and 300 <= self.status < 400:
             return Cause.request  # another URL is meant
+        if outcome is Outcome.wrong_answer and note == REFUSED:
+            return Cause.filter
         return cause_of_end(outcome, self.status, self.error_code, note, self.api.cause)
 
     def fail(self, outcome: Outcome, note: str, now_ns: int) -> None:

@@ -92,7 +92,8 @@ class Spending:
         """
         if row not in self._open or outcome in _UNBILLED:
             return
-        if outcome != Outcome.ok:  # usage that came before the end is not what will be billed
+        if outcome not in (Outcome.ok, Outcome.wrong_answer):
+            # Usage that came before the end is not what will be billed.
             prompt_tokens = output_tokens = -1
         lane, prompt, output = self._planned(row)
         per_prompt, per_output = self._prices[lane][leg]

@@ -200,7 +200,7 @@ def parse_slo(text: str) -> Clause:
                 )
         elif match := _SLO_SHARE.fullmatch(clean):
             metric = NAMES.get(match["metric"], match["metric"])
-            wanted = {"uptime": ">", "error_share": "<"}.get(metric)
+            wanted = {"uptime": ">", "answer_ok": ">", "error_share": "<"}.get(metric)
             if wanted is not None and match["op"][0] == wanted:
                 return Clause(metric=metric, share=parse_share(match["share"]))
     except ValidationError as error:
@@ -213,7 +213,7 @@ def parse_slo(text: str) -> Clause:
         "is not an SLO that can be judged",
         where=where,
         remedy=(
-            f"write metric:pNN<limit (metrics: {', '.join(LATENCIES)}), uptime>=99.9% or"
-            " error_share<=1%"
+            f"write metric:pNN<limit (metrics: {', '.join(LATENCIES)}), uptime>=99.9%,"
+            " error_share<=1% or answer_ok>=99%"
         ),
     )

@@ -18,14 +18,14 @@ from bench.userfile import DurationNs, PerSecond, Share, UserModel
 if TYPE_CHECKING:
     MetricName = str
 else:
-    MetricName = Literal[promised_as("latency", "rate", "uptime", "errors")]
+    MetricName = Literal[promised_as("latency", "rate", "uptime", "errors", "answers")]
 MINUTE_NS = 60 * S
 
 
 class ClauseKeys(UserModel):
     """What a clause may say; its kind says which of it belongs together."""
 
-    #: what is measured: a latency, `output_tps`, `uptime` or `error_share`
+    #: what is measured: a latency, `output_tps`, `uptime`, `error_share` or `answer_ok`
     metric: Annotated[MetricName, WithJsonSchema({"enum": sorted(NAMES)})]
     #: "response" counts from the moment the request was due (default), "service" from the send
     view: Literal["response", "service"] = "response"
@@ -48,8 +48,8 @@ class ClauseKeys(UserModel):
     with_ttft: bool = True
     #: by default a value equal to the limit is within it; with ">" and "<" it is not
     operator: Literal[">=", ">", "<=", "<"] | None = None
-    #: for `uptime` and shares: at least this share succeeds; for `error_share`: at most this share
-    #: fails
+    #: for `uptime`, `answer_ok` and shares: at least this share succeeds; for `error_share`: at
+    #: most this share fails
     share: Share | None = None
     #: length of the windows of `share_of_windows`, of `mean_of_intervals` and of `slice_ok`
     window: DurationNs | None = None
@@ -78,7 +78,7 @@ class ClauseKeys(UserModel):
     #: long enough to meet one
     assumed_outage: DurationNs = 5 * MINUTE_NS
     #: outcomes that do not count against this clause, as a contract's exclusions name them
-    excluding: list[Literal["http_4xx", "rate_limited"]] = []
+    excluding: list[Literal["http_4xx", "rate_limited", "wrong_answer"]] = []
     #: judge only the requests of this phase
     phase: str | None = None
     #: judge only the requests of this context bucket

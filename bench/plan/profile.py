@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from bench.errors import UserError
 from bench.plan.arrival_laws import Arrivals
+from bench.plan.expectation import Expectation
 from bench.userfile import DurationNs, Times, UserModel, find_file, load_model
 
 #: Upper edges (tokens, inclusive) of the context buckets that reports and histograms use.
@@ -174,6 +175,8 @@ class Profile(UserModel):
     sessions: Sessions | None = None
     #: a system prompt that groups of requests share, for prefix caches
     shared_prefix: SharedPrefix | None = None
+    #: what every answer has to be; one that is not ends as `wrong_answer`
+    expect_answer: Expectation | None = None
     #: open loop with a cap: at most this many requests at a time; waiting for a free place counts
     #: as latency
     max_in_flight: Annotated[int, Field(gt=0)] | None = None

@@ -13,18 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.errors import UserError
-from bench.metrics import METRICS
 from bench.plan.arrival_laws import MAX_ROWS
 from bench.plan.arrivals import Span
+from bench.plan.beyond_reach import makes_tokens, refuse_clauses_beyond_reach
 from bench.plan.contract import Contract
 from bench.plan.draws import Draw
 from bench.plan.drill import PlannedDrill
+from bench.plan.expectation import refuse_of_no_text
 from bench.plan.interleave import Compare, Turn
 from bench.plan.own_requests import own_requests
-from bench.plan.profile import WARMUP, Profile, bucket_names
+from bench.plan.profile import Profile, bucket_names
 from bench.plan.route import RouteExpect, first_legs
 from bench.plan.rows import (
     SCHEDULE_DTYPE,
@@ -233,7 +232,8 @@ def _target_rows(stage: Stage, position: int, seed: int, stage_index: int) -> La
             where=f"stage {stage.name!r}",
             remedy="raise the rate or the duration",
         )
-    if not _makes_tokens(target):
+    if not makes_tokens(target):
+        refuse_of_no_text(stage.profile.expect_answer, target.endpoints[0].api)
         rows.table["output_tokens"] = 0
     if target.route is not None:
         rows.table["leg"] = first_legs(
@@ -242,12 +242,8 @@ def _target_rows(stage: Stage, position: int, seed: int, stage_index: int) -> La
             rows.table["session"],
             draw,
         )
-    _refuse_clauses_beyond_reach(stage, target, _phases(rows), rows.table)
+    refuse_clauses_beyond_reach(stage, target, _phases(rows), rows.table)
     return rows
-
-
-def _makes_tokens(target: Target) -> bool:
-    return any(endpoint.spoken.makes_tokens for endpoint in target.endpoints)
 
 
 def _phases(rows: LaneRows) -> tuple[str, ...]:
@@ -335,47 +331,6 @@ def _as_given(tables: Sequence[UserModel]) -> list[dict[str, Any]]:
 
 def _ends_with_its_count(profile: Profile) -> bool:
     return profile.closed_loop and profile.duration is None
-
-
-def _refuse_clauses_beyond_reach(
-    stage: Stage,
-    target: Target,
-    phases: tuple[str, ...],
-    table: Table,
-) -> None:
-    """Raises UserError for a judged clause on what no row of this lane can have."""
-    measured = table[~table["warmup"]]
-    contract = stage.contract_of(target)
-    for number, clause in enumerate(contract.clauses if contract else (), 1):
-        if clause.report_only:
-            continue
-        metric = METRICS[clause.metric]
-        if (metric.streamed or metric.min_tokens) and not _makes_tokens(target):
-            why = f"answers of {target.endpoints[0].api} have no tokens"
-            remedy = "judge e2e or uptime"
-        elif metric.streamed and not target.stream:
-            why = f"target {target.name!r} answers without streaming"
-            remedy = "judge e2e, or let the target stream"
-        elif metric.min_tokens > 1 and measured["output_tokens"].max(initial=0) < metric.min_tokens:
-            why = "no answer is planned to have a second token"
-            remedy = "ask for 2 output tokens or more"
-        elif clause.phase is not None and clause.phase not in set(phases) - {WARMUP}:
-            known = ", ".join(name for name in phases if name != WARMUP)
-            why = f"profile {stage.profile.name!r} has no judged phase {clause.phase!r}"
-            remedy = f"its phases: {known}"
-        elif clause.bucket is not None and not np.any(
-            measured["bucket"] == bucket_names().index(clause.bucket)
-        ):
-            why = "no planned prompt falls into that context bucket"
-            remedy = "change the profile's prompt_tokens or the clause"
-        else:
-            continue
-        name = contract.name if contract else ""
-        raise UserError(
-            f"cannot be judged in stage {stage.name!r}: {why}",
-            where=f"contract {name}: clause {number} ({clause.text})",
-            remedy=remedy,
-        )
 
 
 def _lane_names(suite: Suite) -> list[str]:

@@ -161,6 +161,7 @@ _OUTCOMES = (
     "truncated",
     "malformed",
     "stream_error",
+    "wrong_answer",
 )
 
 

@@ -136,6 +136,8 @@ class Outcome(IntEnum):
     malformed = 13
     stream_error = 14
     censored = 15
+    #: a whole answer that is not what the profile expects of one (`expect_answer`)
+    wrong_answer = 16
 
 
 _SAID_BY_SERVER = (
@@ -152,7 +154,13 @@ _CAUSE_OF_END = {
         Cause.network,
     ),
     **dict.fromkeys(
-        (Outcome.timeout_first, Outcome.timeout_total, Outcome.truncated, Outcome.malformed),
+        (
+            Outcome.timeout_first,
+            Outcome.timeout_total,
+            Outcome.truncated,
+            Outcome.malformed,
+            Outcome.wrong_answer,
+        ),
         Cause.server,
     ),
 }

@@ -43,7 +43,8 @@ def verdict_of(
     ladder = [{"below": "99%", "credit": "10%"}, {"below": "90%", "credit": "50%"}]
     clause = Clause.model_validate(WRITTEN[kind.name] | {"credit": ladder})
     contract = contract_of(clause, credits={"base": "the bill"})
-    lane = lane_of(contract, phase_spans=[span], end_ns=span["end_ns"], **more)
+    checked = {"expect_answer": {"json": True}}
+    lane = lane_of(contract, phase_spans=[span], end_ns=span["end_ns"], profile=checked, **more)
     return judge_run(run_of(folder, rows, lane), VALID).clauses[0]
 
 
@@ -88,7 +89,7 @@ def spoilt(rng: np.random.Generator, outage: int, single: float, cut_off: float)
     for second in range(1800):
         due = second * 1000
         if begin <= second < begin + outage or rng.uniform() < single:
-            yield failed(Outcome.http_5xx, due=due)
+            yield failed(rng.choice((Outcome.http_5xx, Outcome.wrong_answer)), due=due)
         elif rng.uniform() < cut_off:
             yield cut(5, due=due)
         else:

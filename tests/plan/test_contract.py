@@ -215,7 +215,7 @@ def test_a_clause_says_what_it_promises_without_rounding(
         ),
         ({**E2E, "metrc": "e2e"}, "clause[0].metrc: unknown key; did you mean 'metric'?"),
         ({**E2E, "bucket": "huge"}, "write one of ≤1K, 1K–8K, 8K–32K, >32K"),
-        ({**E2E, "excluding": ["timeouts"]}, "write 'http_4xx' or 'rate_limited'"),
+        ({**E2E, "excluding": ["timeouts"]}, "write 'http_4xx', 'rate_limited' or 'wrong_answer'"),
         (
             {"metric": "e2e", "limit": "1s", "statistic": "share_of_requests"},
             'needs share and limit with statistic = "share_of_requests"',

@@ -24,7 +24,7 @@ def test_the_keys_of_a_clause_name_one_kind(kind: Kind) -> None:
     clause = Clause.model_validate(WRITTEN[kind.name])
     assert kind_of(clause) is kind
     assert float(clause.allowed_share) == 0.01
-    by_requests = ("quantile", "share_of_requests", "error_share", "request_ratio")
+    by_requests = ("quantile", "share_of_requests", "error_share", "request_ratio", "answer_ok")
     assert clause.by_time == (kind.name not in by_requests)
     others = (Clause.model_validate(each) for name, each in WRITTEN.items() if name != kind.name)
     assert clause.text not in [other.text for other in others]

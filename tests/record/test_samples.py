@@ -190,10 +190,10 @@ def test_the_outcomes_are_the_closed_set() -> None:
     """Names and numbers of outcomes are the file format: changing one is a new format."""
     names = (
         "never_sent ok http_4xx rate_limited http_5xx refused dns tls reset timeout_connect"
-        " timeout_first timeout_total truncated malformed stream_error censored"
+        " timeout_first timeout_total truncated malformed stream_error censored wrong_answer"
     )
     assert [outcome.name for outcome in Outcome] == names.split()
-    assert [int(outcome) for outcome in Outcome] == list(range(16))
+    assert [int(outcome) for outcome in Outcome] == list(range(17))
     assert not SAMPLE_DTYPE.hasobject
 
 

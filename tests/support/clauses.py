@@ -46,4 +46,5 @@ WRITTEN: dict[str, dict[str, Any]] = {
         "slice_share": "95%",
     },
     "error_share": {"metric": "error_share", "share": "1%"},
+    "answer_ok": {"metric": "answer_ok", "share": "99%"},
 }

@@ -110,6 +110,8 @@ def missing_part(clause: Clause, lane: LaneRecord, streamed: bool) -> str | None
         return f"the run has no phase {clause.phase!r} (its phases: {', '.join(lane.phases)})"
     if clause.bucket is not None and clause.bucket not in lane.buckets:
         return f"no context bucket is named {clause.bucket!r} (they are {', '.join(lane.buckets)})"
+    if clause.kind.of_answers and not lane.profile.get("expect_answer"):
+        return "no answer was checked: the profile has no expect_answer"
     needs_stream = METRICS[clause.metric].streamed or not clause.with_ttft
     if needs_stream and not streamed:
         return f"{clause.metric} needs streamed answers, and this target's answers came whole"
@@ -183,6 +185,8 @@ def marks(
     Of a run, what is not in a row did not happen: an answer without a first token never had one in
     time. A log (`logged`) may only not have recorded it: such a row is unknown.
     """
+    if clause.kind.of_answers:
+        return _of_answers(columns, classes)
     if not clause.kind.has_values:
         return Marks(classes.failed & ~classes.unknown, classes.unknown, {}, None, None)
     samples = columns.samples
@@ -230,6 +234,14 @@ def marks(
     if cut_at_least is not None:
         least[cut_at_least[0]] = cut_at_least[1]
     return Marks((over | ~measured) & ~unknown, unknown, aside, marked, least)
+
+
+def _of_answers(columns: Columns, classes: Classes) -> Marks:
+    """Whole answers are right or wrong; what never became one is set aside."""
+    wrong = columns.samples["outcome"] == Outcome.wrong_answer
+    cut = classes.unknown & ~wrong
+    unanswered = {"without an answer": ~(wrong | cut | columns.ok)}
+    return Marks(wrong, cut, unanswered, None, None)
 
 
 def _with_bundled(samples: Table, values_ns: Int, limit_ns: int) -> Int:

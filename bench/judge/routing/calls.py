@@ -23,6 +23,7 @@ from bench.record.samples import AttemptFlag, Bool, Int, Outcome, Table
 #: A call that reached the model is billed for its prompt: it answered, or was cut off while it did.
 _BILLED = (
     Outcome.ok,
+    Outcome.wrong_answer,
     Outcome.censored,
     Outcome.timeout_first,
     Outcome.timeout_total,

@@ -121,6 +121,8 @@ class Kind:
     promised: Callable[[ClauseKeys], Fraction] = _share
     #: each request has a value that is held to a limit; else it succeeded or failed
     has_values: bool = False
+    #: whole answers are counted, those that are not as expected being bad
+    of_answers: bool = False
     #: a stretch of time (a window, a minute) is counted, not a request
     by_time: bool = False
     #: a stretch loses a part of itself, not all or nothing

@@ -1,0 +1,30 @@
+"""`metric = "answer_ok"`: at least a share of the answers is what the profile expects of them.
+
+In: the keys of a clause. Out: its words. Must stay true: only whole answers count, for a request
+without one is uptime's matter; what is expected stands in the profile (`expect_answer`).
+"""
+
+from __future__ import annotations
+
+from bench.plan.clause_keys import ClauseKeys
+from bench.plan.kinds.kind import Kind
+from bench.plan.kinds.of_failures import checked_with
+from bench.units import show_exact
+
+
+def _text(keys: ClauseKeys) -> str:
+    assert keys.share is not None
+    return f"right answers {'>' if keys.strict else '≥'} {show_exact(keys.share * 100)} %"
+
+
+ANSWER_OK = Kind(
+    name="answer_ok",
+    named_by="metric",
+    promises=("answers",),
+    keys=frozenset({"share"}),
+    check=checked_with(),
+    text=_text,
+    of_answers=True,
+    broke="was not what is expected",
+    plain=lambda _: "a right answer to {share} of what it answers",
+)
