@@ -199,10 +199,8 @@ def marks(
         values = np.where(took >= 0, -(-took // np.maximum(tokens, 1)), -1)
         over = _slower(took, tokens, clause)
     else:
-        if clause.limit is None:
-            limit = OVER_ANY_LIMIT_NS - 1
-        else:
-            limit = clause.limit - clause.strict
+        kept = largest_kept_ns(clause)
+        limit = OVER_ANY_LIMIT_NS - 1 if kept is None else kept
         values = latency_ns(samples, clause.metric, view)
         if clause.metric == "tpot":
             values = _with_bundled(samples, values, limit)
