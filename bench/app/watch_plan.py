@@ -51,7 +51,7 @@ def probing(suite: Suite, rate_per_s: Fraction | None, contract: Contract | None
                 "rate_curve": None,
             }
         )
-    if profile.arrivals.kind in ("closed", "trace"):
+    if profile.arrivals.kind in ("closed", "trace", "recorded"):
         raise UserError(
             f'arrivals of kind "{profile.arrivals.kind}" cannot go on for days',
             where=f"suite {suite.name}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-ArrivalKind = Literal["constant", "poisson", "gamma", "on_off", "trace", "closed"]
+ArrivalKind = Literal["constant", "poisson", "gamma", "on_off", "trace", "recorded", "closed"]
 #: The keys that each kind needs; it has no others.
 KEYS_OF_ARRIVALS: dict[ArrivalKind, set[str]] = {
     "poisson": {"rate"},
@@ -16,6 +16,7 @@ KEYS_OF_ARRIVALS: dict[ArrivalKind, set[str]] = {
     "gamma": {"rate", "burstiness"},
     "on_off": {"rate", "on", "off"},
     "trace": {"trace"},
+    "recorded": {"speed"},
     "closed": {"concurrency"},
 }
 #: Open loops that nothing but a rate and a burstiness describes: what `--arrival` offers.

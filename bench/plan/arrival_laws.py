@@ -75,7 +75,8 @@ class TraceSource(UserModel):
 class Arrivals(UserModel):
     """The law of the gaps between requests (of sessions, where the profile has sessions)."""
 
-    #: the law: constant gaps, poisson, gamma, on_off (Poisson while on), trace (a recorded log) or
+    #: the law: constant gaps, poisson, gamma, on_off (Poisson while on), trace (a recorded log),
+    #: recorded (the times of own requests) or
     #: closed (a fixed number of callers that wait for their answers: measured, without a verdict)
     kind: ArrivalKind
     #: mean requests (sessions, where the profile has them) a second
@@ -90,6 +91,8 @@ class Arrivals(UserModel):
     concurrency: Annotated[int, Field(gt=0)] | None = None
     #: of trace: the log to replay
     trace: TraceSource | None = None
+    #: of recorded: 2x sends own requests in half the time
+    speed: Annotated[Times, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _keys_of_kind(self) -> Self:

@@ -15,6 +15,7 @@ import mmap
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, DecimalException
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ import numpy.typing as npt
 from bench.api.conversation import Body, api_of, converted, length_of
 from bench.errors import UserError
 from bench.plan.file_kinds import refuse_binary, refuse_packed
+from bench.plan.trace_values import UNIT_NS, is_stamp, number_parser, parse_stamp, unit_of_size
 
 Tokens = npt.NDArray[np.int32]
 #: Where nothing counts a text's tokens: UTF-8 bytes a token.
@@ -59,13 +61,24 @@ class Asked(NamedTuple):
     #: tokens of the prompts, -1 where the line does not say
     sizes: tuple[int, ...]
     api: str | None
+    #: when it was asked, in ns; -1 where the line does not say
+    at_ns: int = -1
 
 
 class OwnRequests:
     """The requests of one file, in its order."""
 
-    def __init__(self, lines: Lines, turns: Tokens, prompt_tokens: Tokens, output_tokens: Tokens):
+    def __init__(
+        self,
+        lines: Lines,
+        times: npt.NDArray[np.int64],
+        turns: Tokens,
+        prompt_tokens: Tokens,
+        output_tokens: Tokens,
+    ):
         self._lines = lines
+        #: when each line was asked (ns), -1 where it does not say
+        self.times = times
         #: how many turns each line has; sizes stand line by line, turn by turn
         self.turns = turns
         self.prompt_tokens = prompt_tokens
@@ -80,6 +93,17 @@ class OwnRequests:
         """Whether a line has several turns; else a row's turn is a closed loop's count."""
         return len(self.prompt_tokens) > len(self.turns)
 
+    def refuse_without_times(self) -> None:
+        """Raises UserError naming the first line without a time."""
+        missing = np.flatnonzero(self.times < 0)
+        if len(missing):
+            number = self._lines.numbers[int(missing[0])]
+            raise UserError(
+                f"{self._lines.unit} {number}: has no timestamp",
+                where=self._lines.name,
+                remedy="add it (ms, Unix time or RFC 3339), or give the profile a rate",
+            )
+
     def body(self, item: int, turn: int, api: str) -> Body:
         """What is asked, in the API's shape, with keys that a target has still to force."""
         asked = _asked(json.loads(self._lines[item]))
@@ -90,7 +114,7 @@ class Lines(Sequence[bytes]):
     """The objects of a file: by their places in it, or held as they are."""
 
     def __init__(self, path: Path, name: str):
-        self._name = name
+        self.name = name
         self._held: list[bytes] = []
         self._places: array[int] = array("q")
         #: the number of each object's line
@@ -124,16 +148,16 @@ class Lines(Sequence[bytes]):
         if path.stat().st_size > MOST_IN_MEMORY:
             raise UserError(
                 f"is larger than {MOST_IN_MEMORY >> 20} MB, and not one object a line",
-                where=self._name,
-                remedy=f"write it as JSON Lines: jq -c '.[]' {self._name} > requests.jsonl",
+                where=self.name,
+                remedy=f"write it as JSON Lines: jq -c '.[]' {self.name} > requests.jsonl",
             )
         try:
             text = path.read_text("utf-8-sig")
-            found = json.loads(text) if is_json else _csv_rows(text, self._name)
+            found = json.loads(text) if is_json else _csv_rows(text, self.name)
         except ValueError as error:
             raise UserError(
                 f"is not {'JSON' if is_json else 'UTF-8 text'} ({error})",
-                where=self._name,
+                where=self.name,
                 remedy="correct the file, or write one JSON object a line",
             ) from None
         self.unit = "entry"
@@ -189,7 +213,7 @@ def own_requests(file: str | None, apis: Sequence[str]) -> OwnRequests | None:
 @lru_cache(maxsize=4)
 def _read(file: str, apis: tuple[str, ...], _mtime_ns: int, _size: int) -> OwnRequests:
     lines = Lines(Path(file), file)
-    turns, prompts, outputs = array("i"), array("i"), array("i")
+    turns, prompts, outputs, times = array("i"), array("i"), array("i"), array("q")
     for place, number in enumerate(lines.numbers):
         line = lines[place]
         try:
@@ -200,8 +224,16 @@ def _read(file: str, apis: tuple[str, ...], _mtime_ns: int, _size: int) -> OwnRe
             asked = _asked(json.loads(line))
             for api in apis:
                 _for_api(asked, 0, api)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            RecursionError,
+            DecimalException,
+        ) as error:
             raise _wrong(error, file, f"{lines.unit} {number}") from None
+        times.append(asked.at_ns)
         turns.append(len(asked.bodies))
         outputs.extend(asked.lengths)
         prompts.extend(
@@ -210,7 +242,8 @@ def _read(file: str, apis: tuple[str, ...], _mtime_ns: int, _size: int) -> OwnRe
         )
     if not turns:
         raise UserError("holds no request", where=file, remedy="write one a line")
-    return OwnRequests(lines, *(np.array(each, np.int32) for each in (turns, prompts, outputs)))
+    sizes = (np.array(each, np.int32) for each in (turns, prompts, outputs))
+    return OwnRequests(lines, np.array(times, np.int64), *sizes)
 
 
 def _wrong(error: Exception, file: str, place: str) -> UserError:
@@ -227,9 +260,26 @@ def _wrong(error: Exception, file: str, place: str) -> UserError:
 
 
 def _asked(row: Any) -> Asked:
-    """What a line asks, by the keys that it has. Raises ValueError."""
+    """What a line asks, and when. Raises ValueError."""
     if not isinstance(row, dict):
         raise ValueError("is not a JSON object")
+    asked = _shaped(row)
+    return asked if "timestamp" not in row else asked._replace(at_ns=_moment(row["timestamp"]))
+
+
+def _moment(value: Any) -> int:
+    """ns of a date, of a Unix time, whose size tells its unit, or of ms from any beginning."""
+    if is_stamp(value):
+        return parse_stamp(value)
+    unit = unit_of_size([value]) or "ms"
+    at_ns = number_parser(UNIT_NS[unit])(Decimal(str(value)))
+    if at_ns < 0:
+        raise ValueError("its timestamp lies before 0")
+    return at_ns
+
+
+def _shaped(row: dict[str, Any]) -> Asked:
+    """What a line asks, by the keys that it has. Raises ValueError."""
     for wrapper, api in (("body", None), ("params", "messages")):
         if isinstance(row.get(wrapper), dict):
             of_url = _OF_URL.search(str(row.get("url", "")))

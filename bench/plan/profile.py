@@ -191,12 +191,12 @@ class Profile(UserModel):
             self.duration is None
             and self.requests is None
             and not self.phases
-            and self.arrivals.kind != "trace"
+            and self.arrivals.kind not in ("trace", "recorded")
         ):
             raise ValueError("needs duration, requests or phases: a run must end")
         if self.duration is not None and self.duration <= 0:
             raise ValueError("duration must be above zero")
-        if self.arrivals.kind in ("closed", "trace"):
+        if self.arrivals.kind in ("closed", "trace", "recorded"):
             for name in ("phases", "rate_curve", "sessions", "warmup"):
                 if getattr(self, name):
                     raise ValueError(f'arrivals of kind "{self.arrivals.kind}" cannot have {name}')
@@ -204,6 +204,12 @@ class Profile(UserModel):
             for name in ("prompt_tokens", "output_tokens"):
                 if name in self.model_fields_set:
                     raise ValueError(f"a trace brings its own sizes; leave {name} out")
+        return self
+
+    @model_validator(mode="after")
+    def _of_own_requests(self) -> Self:
+        if self.arrivals.kind == "recorded" and self.prompts is None:
+            raise ValueError('arrivals of kind "recorded" need prompts, whose times they are')
         if self.prompts is not None:
             for name in ("prompt_tokens", "sessions", "shared_prefix"):
                 if name in self.model_fields_set:
@@ -281,7 +287,7 @@ def stretched(profile: Profile, times: Fraction, where: str) -> Profile:
     """The profile going on for `times` its length, in time, in requests or in both; its warm-up
     stays. Raises UserError for a trace, which is as long as it was recorded.
     """
-    if profile.arrivals.kind == "trace":
+    if profile.arrivals.kind in ("trace", "recorded"):
         raise UserError(
             "a recorded trace has the length that it has",
             where=where,

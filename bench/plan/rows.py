@@ -25,6 +25,7 @@ from bench.plan.traces import Trace, read_trace
 from bench.units import MS, S
 
 Table = npt.NDArray[np.void]
+Int = npt.NDArray[np.int64]
 
 #: One planned request. A row that waits for another has `after_row` >= 0 and `due_ns` = -1:
 #: it is due `think_ns` after that row was answered. `leg` is what a route begins it with, -1
@@ -74,6 +75,8 @@ def lane_rows(
         lane = _closed_loop(profile, draw, where)
         if own is not None:
             lane = lane._replace(table=_take_own(lane.table, own, draw, where))
+    elif profile.arrivals.kind == "recorded" and own is not None:
+        lane = _recorded_rows(profile, own, draw, turn)
     elif profile.arrivals.kind == "trace":
         lane = _trace_rows(profile, draw, turn)
     else:
@@ -177,7 +180,35 @@ def _take_own(first: Table, own: OwnRequests, draw: Draw, where: str) -> Table:
     conversation's later turns wait for the one before.
     """
     order = draw.stream(Purpose.OWN_ORDER).permutation(len(own))
-    items = order[np.arange(len(first)) % len(own)]
+    return _take_items(first, own, order[np.arange(len(first)) % len(own)], where)
+
+
+def _recorded_rows(profile: Profile, own: OwnRequests, draw: Draw, turn: Turn | None) -> LaneRows:
+    """Own requests on the clock that they were recorded by."""
+    own.refuse_without_times()
+    speed = profile.arrivals.speed
+    assert speed is not None
+    order = np.argsort(own.times, kind="stable")
+    since = (own.times[order] - own.times.min()).tolist()
+    due = np.array([at * speed.denominator // speed.numerator for at in since], np.int64)
+    planned = profile if turn is None else turn.common(profile)
+    keep = np.arange(len(due)) < (planned.requests or len(due))
+    if profile.duration is not None:
+        keep &= due < profile.duration
+    end = int(due[keep][-1]) + 1
+    if turn is not None:
+        keep &= turn.mine(due, 0, draw)
+    table = _rows(int(np.count_nonzero(keep)))
+    table["due_ns"] = due[keep]
+    table["session"] = np.arange(len(table))
+    _draw_sizes(table, profile, draw)
+    mean = len(table) / max(end / S, 1e-9)
+    table = _take_items(table, own, order[keep], "prompts")
+    note = f"replays own requests at {float(speed):g} times the recorded speed"
+    return LaneRows(table, [Span("recorded", 0, end, mean, mean)], end, [note])
+
+
+def _take_items(first: Table, own: OwnRequests, items: Int, where: str) -> Table:
     turns = own.turns[items]
     if len(turns) and np.any(first["turn"] > 0) and turns.max() > 1:
         raise UserError(

@@ -30,10 +30,16 @@ from bench.plan.file_kinds import (
     refuse_wrapped,
     separator_of,
 )
-from bench.plan.trace_values import is_stamp, number_parser, parse_stamp, parse_tokens, unit_of_size
+from bench.plan.trace_values import (
+    UNIT_NS,
+    is_stamp,
+    number_parser,
+    parse_stamp,
+    parse_tokens,
+    unit_of_size,
+)
 from bench.units import S
 
-_UNIT_NS = {"s": S, "ms": 1_000_000, "us": 1_000, "ns": 1}
 #: Rows that are looked at for the keys of JSON and for the form of the times.
 _LOOK = 1_000
 #: More requests a second than a public trace has: its times are in another unit than its layout's.
@@ -174,7 +180,7 @@ def _time_parser(
                     where=source.file,
                     remedy='set time_unit = "s" or "ms"',
                 )
-    return parse_stamp if unit == "rfc3339" else number_parser(_UNIT_NS[unit])
+    return parse_stamp if unit == "rfc3339" else number_parser(UNIT_NS[unit])
 
 
 def _has_fraction(cell: object) -> bool:

@@ -17,6 +17,7 @@ from bench.units import S
 
 _MOST_TOKENS = 10_000_000
 MOST_NS = 2**62
+UNIT_NS = {"s": S, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 def parse_tokens(value: object) -> int:

@@ -208,3 +208,15 @@ def test_no_text_of_the_file_reaches_the_run_s_folder(tmp_path: Path) -> None:
     kept = b"".join(each.read_bytes() for each in (tmp_path / "run").rglob("*") if each.is_file())
     assert b"zanzibar" not in kept
     assert b"requests.jsonl" in kept
+
+
+def test_timestamps_replay_on_their_own_clock(tmp_path: Path) -> None:
+    times = [2000, "1970-01-01T00:00:01Z", 1500.5]
+    file = _write(tmp_path, *({"prompt": f"{at}", "timestamp": at} for at in times))
+    for speed, due in (("1x", [0, 500_500_000, 10**9]), ("2x", [0, 250_250_000, 5 * 10**8])):
+        plan = plan_for({"kind": "recorded", "speed": speed}, prompts=file)
+        assert plan.schedule["due_ns"].tolist() == due
+        assert plan.schedule["body"].tolist() == [1, 2, 0]
+    missing = _write(tmp_path, {"prompt": "a", "timestamp": 1}, {"prompt": "b"})
+    with pytest.raises(UserError, match="line 2: has no timestamp"):
+        plan_for({"kind": "recorded", "speed": "1x"}, prompts=missing)
