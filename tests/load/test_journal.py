@@ -381,7 +381,10 @@ def test_outcomes_and_tokens_are_summed_by_lane(tmp_path: Path) -> None:
         Outcome.timeout_first: 1,
         Outcome.never_sent: 1,
     }
-    assert journal.outcomes == [[0] * 16, [counted.get(outcome, 0) for outcome in Outcome]]
+    assert journal.outcomes == [
+        [0] * len(Outcome),
+        [counted.get(outcome, 0) for outcome in Outcome],
+    ]
 
 
 # ---- alarm and probe
