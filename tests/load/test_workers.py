@@ -107,12 +107,12 @@ def test_counters_travel_as_json_and_add_up() -> None:
     one, two = Histogram(), Histogram()
     one.record_many_ns(np.array([1_000_000, 2_000_000]))
     two.record_many_ns(np.array([5_000_000_000_000]))  # over an hour: the overflow must arrive too
-    ended = {Outcome.ok: 3, Outcome.rate_limited: 2}
+    ended, kinds = {Outcome.ok: 3, Outcome.rate_limited: 2}, len(Outcome)
     first = Counters(
         started=[9, 1],
         waiting=[0, 2],
         in_flight=[1, 0],
-        outcomes=[[ended.get(o, 0) for o in Outcome], [0] * 16],
+        outcomes=[[ended.get(o, 0) for o in Outcome], [0] * kinds],
         prompt_tokens=[30, 0],
         output_tokens=[12, 0],
         without_usage=[2, 0],
@@ -125,7 +125,7 @@ def test_counters_travel_as_json_and_add_up() -> None:
         started=[3, 0],
         waiting=[4, 0],
         in_flight=[0, 5],
-        outcomes=[[0] * 16, [1] * 16],
+        outcomes=[[0] * kinds, [1] * kinds],
         prompt_tokens=[7, 8],
         output_tokens=[1, 2],
         without_usage=[0, 1],
@@ -143,8 +143,8 @@ def test_counters_travel_as_json_and_add_up() -> None:
         [13, 2],
         [2, 1],
     )
-    assert total.outcomes == [[0, 3, 0, 2, *[0] * 12], [1] * 16]
-    assert (total.done, total.failed) == ([5, 16], [2, 15])
+    assert total.outcomes == [[0, 3, 0, 2, *[0] * (kinds - 4)], [1] * kinds]
+    assert (total.done, total.failed) == ([5, kinds], [2, kinds - 1])
     assert (total.response[0].n, total.response[0].overflow, total.harness_lag.n) == (3, 1, 2)
     assert [histogram.n for histogram in total.first_token] == [1, 3]
     assert total.response[0].percentile_ns(Fraction(1, 3)) == one.percentile_ns(Fraction(1, 2))
