@@ -22,6 +22,7 @@ from bench.api.interface import Api, BodyOptions
 from bench.errors import UserError
 from bench.load.request import Request
 from bench.load.transport.interface import Sender
+from bench.plan.expectation import Expectation
 from bench.plan.own_requests import OwnRequests, own_requests
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
@@ -57,7 +58,6 @@ class BodyWriter:
         target = lane.target
         self.api = target.spoken
         self.choices = _choices(target.extra_body)
-        self.expect = lane.profile.expect_answer
         self._schedule = schedule
         self._text = text
         if lane.profile.shared_prefix:
@@ -65,6 +65,12 @@ class BodyWriter:
         else:
             self._prefix_tokens = 0
         self._own = own_requests(lane.profile.prompts, [target.api])
+        #: what every answer has to be, where no line of own requests says more
+        self.expect = lane.profile.expect_answer
+        #: the same by line; where some say it, none is left unchecked
+        self.expected = self._own.expected if self._own is not None else {}
+        if self.expected and self.expect is None:
+            self.expect = Expectation()
         #: a body's frame, as the target writes it, by length and version: of own requests
         self._ours: dict[tuple[int, int], dict[str, Any]] = {}
         self._recorded = None
@@ -107,6 +113,10 @@ class BodyWriter:
         if self._own is not None:
             return self._own_body(self._own, planned)
         return self._format.write(self._texts(row, planned), int(planned["output_tokens"]))
+
+    def expect_of(self, row: int) -> Expectation | None:
+        """What the answer of a row has to be, where lines say it."""
+        return self.expected.get(int(self._schedule[row]["body"]), self.expect)
 
     def _own_body(self, own: OwnRequests, planned: Any) -> bytes:
         """What the user's file asks, with the target's model, stream and length."""
@@ -178,7 +188,7 @@ class LaneSender(Protocol):
 class Endpoint:
     """Sends the requests of one target."""
 
-    __slots__ = ("api", "choices", "expect", "key_refused", "sender", "writer")
+    __slots__ = ("api", "by_line", "choices", "expect", "key_refused", "sender", "writer")
 
     def __init__(
         self,
@@ -192,11 +202,12 @@ class Endpoint:
         self.api: Api = writer.api
         self.choices = writer.choices
         self.expect = writer.expect
+        self.by_line = bool(writer.expected)
 
     def send(self, request: Request, request_id: str) -> None:
         """Begin; events go to the request."""
         request.api, request.choices = self.api, self.choices
-        request.expect = self.expect
+        request.expect = self.writer.expect_of(request.row) if self.by_line else self.expect
         counted = max(request.connect_ns, 0) + max(request.tls_ns, 0)
 
         def carried(handle: object) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from bench.errors import UserError
 from bench.metrics import METRICS
 from bench.plan.expectation import UNCHECKED
+from bench.plan.own_requests import own_requests
 from bench.plan.profile import WARMUP, bucket_names
 from bench.plan.rows import Table
 from bench.plan.suite import Stage
@@ -20,6 +21,11 @@ from bench.plan.target import Target
 def makes_tokens(target: Target) -> bool:
     """Whether any of its endpoints answers in tokens."""
     return any(endpoint.spoken.makes_tokens for endpoint in target.endpoints)
+
+
+def _checks_answers(stage: Stage, target: Target) -> bool:
+    own = own_requests(stage.profile.prompts, [each.api for each in target.endpoints])
+    return stage.profile.expect_answer is not None or (own is not None and bool(own.expected))
 
 
 def refuse_clauses_beyond_reach(
@@ -44,7 +50,7 @@ def refuse_clauses_beyond_reach(
         elif metric.min_tokens > 1 and measured["output_tokens"].max(initial=0) < metric.min_tokens:
             why = "no answer is planned to have a second token"
             remedy = "ask for 2 output tokens or more"
-        elif clause.kind.of_answers and stage.profile.expect_answer is None:
+        elif clause.kind.of_answers and not _checks_answers(stage, target):
             why, remedy = UNCHECKED
         elif clause.phase is not None and clause.phase not in set(phases) - {WARMUP}:
             known = ", ".join(name for name in phases if name != WARMUP)

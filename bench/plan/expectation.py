@@ -87,7 +87,10 @@ def refuse_of_no_text(expected: Expectation | None, api: str) -> None:
 
 
 #: What is wrong with a promise on answers without an expectation, and the remedy.
-UNCHECKED = "its profile does not say what a right answer is", "give the profile expect_answer"
+UNCHECKED = (
+    "neither its profile nor a line of its prompts says what a right answer is",
+    "give the profile expect_answer",
+)
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 
 

@@ -22,9 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from bench.api.conversation import Body, api_of, converted, length_of
 from bench.errors import UserError
+from bench.plan.expectation import Expectation
 from bench.plan.file_kinds import refuse_binary, refuse_packed
 from bench.plan.trace_values import UNIT_NS, is_stamp, number_parser, parse_stamp, unit_of_size
 
@@ -38,7 +40,7 @@ _COLUMNS = ("prompt", "text", "text_input", "input", "question")
 _LENGTH_KEYS = ("output_length", "output_tokens", "output_tokens_count")
 _SIZE_KEYS = ("prompt_tokens", "input_length", "prompt_tokens_count")
 #: Keys of a line that are about the request, and no part of its body.
-_ABOUT = {"custom_id", "id", "method", "url", "timestamp", *_LENGTH_KEYS, *_SIZE_KEYS}
+_ABOUT = {"expect", "custom_id", "id", "method", "url", "timestamp", *_LENGTH_KEYS, *_SIZE_KEYS}
 _USERS, _ASSISTANTS = ("human", "user"), ("gpt", "assistant", "chatgpt", "bot", "model")
 _OF_URL = re.compile(r"/(chat/completions|completions|responses|embeddings|messages)$")
 #: What looks like a key: OpenAI's and Anthropic's, AWS', Google's, a bearer token.
@@ -63,6 +65,8 @@ class Asked(NamedTuple):
     api: str | None
     #: when it was asked, in ns; -1 where the line does not say
     at_ns: int = -1
+    #: what its answer has to be, where the line says it
+    expect: Expectation | None = None
 
 
 class OwnRequests:
@@ -75,8 +79,11 @@ class OwnRequests:
         turns: Tokens,
         prompt_tokens: Tokens,
         output_tokens: Tokens,
+        expected: Mapping[int, Expectation],
     ):
         self._lines = lines
+        #: what answers have to be, of the lines that say it
+        self.expected = expected
         #: when each line was asked (ns), -1 where it does not say
         self.times = times
         #: how many turns each line has; sizes stand line by line, turn by turn
@@ -214,6 +221,7 @@ def own_requests(file: str | None, apis: Sequence[str]) -> OwnRequests | None:
 def _read(file: str, apis: tuple[str, ...], _mtime_ns: int, _size: int) -> OwnRequests:
     lines = Lines(Path(file), file)
     turns, prompts, outputs, times = array("i"), array("i"), array("i"), array("q")
+    expected: dict[int, Expectation] = {}
     for place, number in enumerate(lines.numbers):
         line = lines[place]
         try:
@@ -234,6 +242,8 @@ def _read(file: str, apis: tuple[str, ...], _mtime_ns: int, _size: int) -> OwnRe
         ) as error:
             raise _wrong(error, file, f"{lines.unit} {number}") from None
         times.append(asked.at_ns)
+        if asked.expect is not None:
+            expected[place] = asked.expect
         turns.append(len(asked.bodies))
         outputs.extend(asked.lengths)
         prompts.extend(
@@ -242,8 +252,8 @@ def _read(file: str, apis: tuple[str, ...], _mtime_ns: int, _size: int) -> OwnRe
         )
     if not turns:
         raise UserError("holds no request", where=file, remedy="write one a line")
-    sizes = (np.array(each, np.int32) for each in (turns, prompts, outputs))
-    return OwnRequests(lines, np.array(times, np.int64), *sizes)
+    each_turn, sizes, lengths = (np.array(of, np.int32) for of in (turns, prompts, outputs))
+    return OwnRequests(lines, np.array(times, np.int64), each_turn, sizes, lengths, expected)
 
 
 def _wrong(error: Exception, file: str, place: str) -> UserError:
@@ -264,7 +274,20 @@ def _asked(row: Any) -> Asked:
     if not isinstance(row, dict):
         raise ValueError("is not a JSON object")
     asked = _shaped(row)
+    if "expect" in row:
+        asked = asked._replace(expect=_expectation(json.dumps(row["expect"])))
     return asked if "timestamp" not in row else asked._replace(at_ns=_moment(row["timestamp"]))
+
+
+@lru_cache(maxsize=1024)
+def _expectation(written: str) -> Expectation:
+    """Many lines expect the same. Raises ValueError."""
+    try:
+        return Expectation.model_validate_json(written)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, ("expect", *first["loc"])))
+        raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _moment(value: Any) -> int:

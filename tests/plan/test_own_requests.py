@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from bench.api.conversation import converted, plain
 from bench.errors import UserError
 from bench.load.endpoint import BodyWriter
+from bench.plan.expectation import Expectation
 from bench.plan.own_requests import own_requests
 from bench.plan.schedule import Plan
 from tests.support.in_process import tailproof
@@ -135,6 +136,8 @@ def test_tools_stay_where_the_api_takes_them_and_are_refused_elsewhere(tmp_path:
             {"prompt": "my key is sk-abcdefghijklmnopqrstuvwx"},
             r"line 2: holds what looks like a key",
         ),
+        ({"prompt": "x", "expect": {"must_match": "("}}, r"line 2: expect.*no regular expression"),
+        ({"prompt": "x", "expect": {"jsno": True}}, r"line 2: expect\.jsno"),
         ({"messages": 7}, "line 2: has not the shape of a request"),
         ({"query": "q", "documents": ["d"]}, "line 2: is a request of 'rerank'"),
     ],
@@ -145,6 +148,26 @@ def test_a_line_that_cannot_be_sent_is_named(tmp_path: Path, line: Any, says: st
         own_requests(file, ["chat"])
     assert caught.value.where == file
     assert "abcdefghijkl" not in str(caught.value)
+
+
+def test_a_line_says_what_its_answer_has_to_be(tmp_path: Path) -> None:
+    """Each its own, whatever the order they are sent in; without one, an answer at all, or what the
+    profile asks for.
+    """
+    wanted = {"json": True, "must_match": "red"}
+    file = _write(tmp_path, {"prompt": "a", "expect": wanted}, {"prompt": "b"})
+    for profile, other in (({}, {}), ({"expect_answer": {"min_tokens": 5}}, {"min_tokens": 5})):
+        plan = _plan(file, requests=4, **profile)
+        writer = BodyWriter(plan.lanes[0], plan.schedule, text())
+        asked = {
+            json.loads(writer.body(row))["messages"][0]["content"]: writer.expect_of(row)
+            for row in range(4)
+        }
+        assert asked == {
+            "a": Expectation.model_validate(wanted),
+            "b": Expectation.model_validate(other),
+        }
+        assert all(b"expect" not in writer.body(row) for row in range(4))
 
 
 def test_arrays_and_csv_are_read_too(tmp_path: Path) -> None:

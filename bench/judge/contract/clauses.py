@@ -110,7 +110,7 @@ def missing_part(clause: Clause, lane: LaneRecord, streamed: bool) -> str | None
         return f"the run has no phase {clause.phase!r} (its phases: {', '.join(lane.phases)})"
     if clause.bucket is not None and clause.bucket not in lane.buckets:
         return f"no context bucket is named {clause.bucket!r} (they are {', '.join(lane.buckets)})"
-    if clause.kind.of_answers and not lane.profile.get("expect_answer"):
+    if clause.kind.of_answers and not {"expect_answer", "prompts"}.intersection(lane.profile):
         return "no answer was checked: the profile has no expect_answer"
     needs_stream = METRICS[clause.metric].streamed or not clause.with_ttft
     if needs_stream and not streamed:
