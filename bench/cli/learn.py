@@ -85,7 +85,7 @@ def _explained(tasks: Iterable[Task]) -> list[str]:
             lines += [f"  {row}" for row in folded(line, screen_width() - 2)]
         lines += ["", *task.notes]
         if newest and any(_ANY_RUN in line for line in task.lines):
-            lines.append(f"RUN is a folder of results/; the newest is {newest}")
+            lines += ["RUN is a folder of results/; the newest is", f"  {newest}"]
         commands = sorted({line.split()[1] for line in task.lines})
         flags = ", ".join(f"tailproof {name} --help" for name in commands)
         lines += [f"flags: {flags}", f"read: docs/{task.page}"]

@@ -41,10 +41,19 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_line_of_any_help_is_wider_than_the_window(
-    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    width: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    """Of every command, of the list and of every task; a choice that is one word stands alone."""
+    """Of every command, of the list and of every task, where there is a run to name; a choice that
+    is one word stands alone.
+    """
     monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.chdir(tmp_path)
+    run = Path("results/2026-11-30T21-03-06Z-a-suite-with-a-name-ceb8/run.json")
+    run.parent.mkdir(parents=True)
+    run.touch()
     pages = [said(capsys, "--help"), said(capsys, "help")]
     pages += [said(capsys, name, "--help") for name, _ in commands()]
     pages += [said(capsys, "help", *task.name.split()) for task in TASKS]
