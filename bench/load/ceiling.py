@@ -21,7 +21,7 @@ from bench.record.files import unwritable, write_json
 from bench.record.identity import machine_facts
 from bench.record.records.calibration import Calibration, CeilingShare
 from bench.record.records.record import parse_record, read_json
-from bench.units import S
+from bench.units import S, show_share
 
 #: Token events and requests a second that one worker measures without visible error where nobody
 #: calibrated.
@@ -82,8 +82,8 @@ def unreadable() -> str | None:
     return (
         f"the machine is busier (load {load:g} a core) than when it was calibrated"
         f" ({known.load_per_core:g}, {known.measured_utc}): its ceiling counts as"
-        f" {_left(known):.0%} of what was found; end other programs, or run tailproof calibrate"
-        " again"
+        f" {show_share(_left(known), 0)} of what was found; end other programs, or run tailproof"
+        " calibrate again"
     )
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from bench.plan.limits import DAY_NS, MINUTE_NS, Limit
 from bench.plan.schedule import Lane, Plan, Table
 from bench.plan.target import Target
-from bench.units import show_duration
+from bench.units import show_duration, show_share
 
 Counts = npt.NDArray[np.int64]
 #: The rate that fits is searched to a hundredth of itself, or to 1 / 2^20 of the plan's.
@@ -146,7 +146,7 @@ def _sentence(excess: Excess) -> str:
     over = (asked - limit.amount) / asked
     return (
         f"{excess.target}: {_amount(limit.amount)} {limit.unit} a {word} are allowed, the plan's"
-        f" busiest {word} asks {asked:,}: {float(over):.0%} of its answers would be 429"
+        f" busiest {word} asks {asked:,}: {show_share(over, 0)} of its answers would be 429"
         f" ({_remedy(excess)})"
     )
 
@@ -155,7 +155,7 @@ def _remedy(excess: Excess) -> str:
     if excess.fitting_rate is not None:
         return f"--rate {float(excess.fitting_rate):g} fits"
     if excess.fitting_share is not None:
-        return f"{float(excess.fitting_share):.1%} of its rate fits"
+        return f"{show_share(excess.fitting_share, 1)} of its rate fits"
     if excess.limit.stretch_ns >= DAY_NS:
         return "send fewer requests"
     return "no rate fits: one request asks more"

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from bench.plan.prompts import PromptText
 from bench.plan.trace_rows import read_blocks
+from bench.units import show_share
 
 BLOCK_TOKENS = 512
 
@@ -62,6 +63,6 @@ def prefix_note(file: str, rows: npt.NDArray[np.int32], tokens: npt.NDArray[np.i
     """What a cache that forgets nothing would have of these prompts."""
     share = RecordedPrefixes(file).share(rows.tolist(), tokens)
     return (
-        f"prompts share their beginnings as recorded: {share:.1%} of their tokens stand in blocks"
-        f" of {BLOCK_TOKENS} that an earlier one began with"
+        f"prompts share their beginnings as recorded: {show_share(share, 1)} of their tokens stand"
+        f" in blocks of {BLOCK_TOKENS} that an earlier one began with"
     )

@@ -69,7 +69,7 @@ def test_what_fits_is_not_spoken_of(limits: dict[str, Any]) -> None:
 
 def test_the_sentence_names_limit_share_and_the_rate_that_fits() -> None:
     said = (
-        "t: 60 requests a minute are allowed, the plan's busiest minute asks 120: 50% of its"
+        "t: 60 requests a minute are allowed, the plan's busiest minute asks 120: 50 % of its"
         " answers would be 429 (--rate 1 fits)"
     )
     assert quota_said(planned({"requests_per_min": 60})) == [said]
@@ -85,7 +85,7 @@ def test_a_minute_that_is_divided_refuses_bursts_that_it_would_take_as_a_whole()
 def test_a_day_is_a_limit_of_the_whole_plan() -> None:
     said = quota_said(planned({"requests_per_day": 100}))
     assert said[0].endswith(
-        "the plan's busiest day asks 240: 58% of its answers would be 429 (send fewer requests)"
+        "the plan's busiest day asks 240: 58 % of its answers would be 429 (send fewer requests)"
     )
 
 

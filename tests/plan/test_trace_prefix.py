@@ -77,7 +77,7 @@ def test_the_cached_share_is_the_traces_within_two_points(tmp_path: Path) -> Non
     assert _cached_share(_plan(file, "as recorded")) == pytest.approx(recorded, abs=0.02)
     assert _cached_share(_plan(file, "cold")) == 0
     notes = " ".join(_plan(file, "as recorded").lanes[0].notes)
-    assert f"as recorded: {recorded:.1%} of their tokens" in notes
+    assert f"as recorded: {recorded * 100:.1f} % of their tokens" in notes
 
 
 def test_a_trace_without_ids_cannot_be_shared_as_recorded(tmp_path: Path) -> None:
