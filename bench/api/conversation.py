@@ -184,21 +184,29 @@ def _of_prompt(body: Body) -> _Read:
     return "", [(False, _text(body["prompt"]))]
 
 
+def _one_system(beside: str, within: str) -> str:
+    """The system prompt, beside the messages or among them. Raises ValueError for two."""
+    if beside and within:
+        raise ValueError("has two system prompts, which APIs join in different ways")
+    return beside or within
+
+
 def _of_system_and_messages(body: Body) -> _Read:
     system, turns = _messages(body["messages"])
-    return _text(body["system"]) if body.get("system") else system, turns
+    return _one_system(_text(body["system"]) if body.get("system") else "", system), turns
 
 
 def _of_responses(body: Body) -> _Read:
     given = body["input"]
     system, turns = ("", [(False, given)]) if isinstance(given, str) else _messages(given)
-    return str(body.get("instructions") or system), turns
+    return _one_system(str(body.get("instructions") or ""), system), turns
 
 
 def _of_gemini(body: Body) -> _Read:
     held = body.get("systemInstruction")
     system = _text(held["parts"]) if isinstance(held, Mapping) else ""
-    return system, _messages(body["contents"], "parts")[1]
+    within, turns = _messages(body["contents"], "parts")
+    return _one_system(system, within), turns
 
 
 _READ: Mapping[str, Callable[[Body], _Read]] = {

@@ -150,6 +150,20 @@ def test_a_line_that_cannot_be_sent_is_named(tmp_path: Path, line: Any, says: st
     assert "abcdefghijkl" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("body", "api"),
+    [
+        ({"system": "a", "messages": [{"role": "system", "content": "b"}]}, "messages"),
+        ({"instructions": "a", "input": [{"role": "developer", "content": "b"}]}, "responses"),
+    ],
+)
+def test_two_system_prompts_are_not_made_one(body: dict[str, Any], api: str) -> None:
+    (key,) = body.keys() & {"messages", "input"}
+    asked = body | {key: [*body[key], _user("Hi")]}
+    with pytest.raises(ValueError, match="two system prompts"):
+        converted(asked, api, "gemini")
+
+
 def test_a_line_says_what_its_answer_has_to_be(tmp_path: Path) -> None:
     """Each its own, whatever the order they are sent in; without one, an answer at all, or what the
     profile asks for.
