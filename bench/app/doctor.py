@@ -19,12 +19,11 @@ from pydantic import ValidationError
 
 from bench.api.auth import STYLES
 from bench.api.guess import is_about_model, shape_of
-from bench.api.interface import BodyOptions
 from bench.api.rate_limits import limits_in
 from bench.api.registry import DEFAULT
 from bench.app.findings import findings_of
 from bench.app.seen import Seen, answer_of, clock_of, network_of, usd_spent
-from bench.load.endpoint import filled
+from bench.load.endpoint import body_format
 from bench.load.network_path import look_at
 from bench.load.transport.interface import TransportFailure
 from bench.load.transport.sender import refuse_proxy
@@ -140,16 +139,7 @@ def _with(target: Target, **changes: object) -> Target | None:
 
 async def _tried(seen: Seen, target: Target) -> Trial:
     """One request, and once more without each option that the server refuses."""
-    options = BodyOptions(
-        model=target.model,
-        stream=target.stream,
-        include_usage=target.include_usage,
-        max_tokens_field=target.max_tokens_field,
-        extra_body=filled(target.extra_body, f"{target.title}: extra_body"),
-        tier_body=target.tier_ask.body,
-        url=target.shown_request_url,
-    )
-    writer = target.spoken.body_format(options)
+    writer = body_format(target)
     trial = await _sent(seen, target, writer.write([PROMPT], OUTPUT_TOKENS))
     for _ in range(2):
         refused = trial.note.lower()

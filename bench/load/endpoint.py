@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from bench.api.conversation import forced
-from bench.api.interface import Api, BodyOptions
+from bench.api.interface import Api, BodyFormat, BodyOptions
 from bench.errors import UserError
 from bench.load.request import Request
 from bench.load.transport.interface import Sender
@@ -26,20 +26,41 @@ from bench.plan.expectation import Expectation
 from bench.plan.own_requests import OwnRequests, own_requests
 from bench.plan.prompts import PromptText
 from bench.plan.schedule import Lane, Table
+from bench.plan.target import Target
 from bench.plan.trace_prefix import RecordedPrefixes
 from bench.record.samples import Flag
 from bench.userfile import expand_env
 
 
-def filled(value: Any, where: str) -> Any:
+def _filled(value: Any, where: str) -> Any:
     """JSON with each `${ENV}` in its texts filled in. Raises UserError when one is not set."""
     if isinstance(value, str):
         return expand_env(value, where)
     if isinstance(value, dict):
-        return {key: filled(inner, where) for key, inner in value.items()}
+        return {key: _filled(inner, where) for key, inner in value.items()}
     if isinstance(value, list):
-        return [filled(inner, where) for inner in value]
+        return [_filled(inner, where) for inner in value]
     return value
+
+
+def body_format(target: Target) -> BodyFormat:
+    """The writer of a target's bodies. Raises UserError when the extra body is not JSON, or names
+    a variable that is not set.
+    """
+    where = f"{target.title}: extra_body"
+    options = BodyOptions(
+        model=target.model,
+        stream=target.stream,
+        include_usage=target.include_usage,
+        max_tokens_field=target.max_tokens_field,
+        extra_body=_filled(target.extra_body, where),
+        tier_body=target.tier_ask.body,
+        url=target.shown_request_url,
+    )
+    try:
+        return target.spoken.body_format(options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"is not JSON ({error})", where=where) from None
 
 
 def _choices(body: Mapping[str, Any]) -> int:
@@ -80,20 +101,7 @@ class BodyWriter:
         self._sessions = lane.profile.sessions is not None
         #: raised when an option is left out: a body written before may have been refused for it
         self.version = 0
-        where = f"{target.title}: extra_body"
-        options = BodyOptions(
-            model=target.model,
-            stream=target.stream,
-            include_usage=target.include_usage,
-            max_tokens_field=target.max_tokens_field,
-            extra_body=filled(target.extra_body, where),
-            tier_body=target.tier_ask.body,
-            url=target.shown_request_url,
-        )
-        try:
-            self._format = self.api.body_format(options)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"is not JSON ({error})", where=where) from None
+        self._format = body_format(target)
 
     def drop_refused(self, message: str, version: int) -> bool:
         """The server refused a body of `version` and said `message`: leave out what it names.

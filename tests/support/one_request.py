@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.api.cause import Cause
-from bench.api.interface import BodyOptions
+from bench.load.endpoint import body_format
 from bench.load.request import Request
 from bench.load.transport.sender import make_sender
 from bench.load.transport.stamps import StampedReader
@@ -62,15 +62,7 @@ async def _requested(target: Target, prompt: bytes, tokens: int, patience_s: flo
         lambda _, outcome, note: over.set_result((outcome, note)),
     )
     request.api = target.spoken
-    options = BodyOptions(
-        target.model,
-        target.stream,
-        target.include_usage,
-        target.max_tokens_field,
-        target.extra_body,
-        target.tier_ask.body,
-    )
-    body = target.spoken.body_format(options).write([prompt], tokens)
+    body = body_format(target).write([prompt], tokens)
     sender = make_sender(target, StampedReader())
     try:
         sender.start(body, "id-1", request, lambda _handle: True)
