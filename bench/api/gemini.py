@@ -42,6 +42,7 @@ from bench.api.interface import (
     limit_of,
 )
 from bench.api.openai_family import refuse_path_of_another
+from bench.api.openai_parts import text_of
 from bench.api.tier import BY_NAME, TierAsk, TierClass
 
 _USER = b'{"role":"user","parts":[{"text":"'
@@ -251,13 +252,7 @@ def _text(response: dict[str, Any]) -> str:
     candidates = response.get("candidates")
     first = candidates[0] if isinstance(candidates, list) and candidates else None
     content = first.get("content") if isinstance(first, dict) else None
-    parts = content.get("parts") if isinstance(content, dict) else None
-    visible = [
-        part.get("text")
-        for part in (parts if isinstance(parts, list) else ())
-        if isinstance(part, dict) and not part.get("thought")
-    ]
-    return "".join(text for text in visible if isinstance(text, str))
+    return text_of({"content": content.get("parts")}) if isinstance(content, dict) else ""
 
 
 def _usage(usage: dict[str, Any]) -> Usage:

@@ -42,38 +42,30 @@ class CheckedReader:
         """What is wrong with the answer, "" where nothing is."""
         if len(self._kept) > MOST_KEPT_BYTES:
             return TOO_LONG
-        text, declined = self._text()
+        text, visible, declined = self._text()
         answer = self.answer
         return self._expected.failure(
             text,
             answer.output_tokens,
             answer.finish or "",
-            visible=bool(text) or answer.first_answer_token_ns >= 0 or self._plain_token(),
+            visible=visible,
             declined=declined and not text,
         )
 
-    def _plain_token(self) -> bool:
-        """A plain answer has no first token; it holds something that is seen, be it a call."""
-        if self._streamed:
-            return False
-        return self._api.read_body(bytes(self._kept)).token not in (None, Token.reasoning)
-
-    def _text(self) -> tuple[str, bool]:
-        """The visible text, and whether the answer says that it refuses."""
+    def _text(self) -> tuple[str, bool, bool]:
+        """The visible text; whether anything is visible, be it a call; whether it refuses."""
         body = bytes(self._kept)
         if not self._streamed:
-            return self._api.text_of_body(body), self._refuses(self._api.read_body(body).token)
+            token = self._api.read_body(body).token
+            seen = token not in (None, Token.reasoning)
+            return self._api.text_of_body(body), seen, token is Token.refusal
         frames = self._api.framing()
         texts, declined = list[str](), False
         for name, payload in [*frames.feed(body), *frames.close()]:
             try:
                 texts.append(self._api.text_of_event(name, payload))
-                if b"refusal" in payload:
-                    declined |= self._refuses(self._api.read_event(name, payload).token)
+                if b"refusal" in payload and not declined:
+                    declined = self._api.read_event(name, payload).token is Token.refusal
             except MalformedAnswer:
                 continue  # the reader has decided that the answer is whole without it
-        return "".join(texts), declined
-
-    @staticmethod
-    def _refuses(token: Token | None) -> bool:
-        return token is Token.refusal
+        return "".join(texts), self.answer.first_answer_token_ns >= 0, declined
