@@ -17,7 +17,14 @@ from bench.plan.toml_text import toml_table, toml_value
 from bench.units import parse_duration_ns, show_limit, show_rate
 
 SUITE = "suite.toml"
-FILES = (SUITE, "target.toml", "load.toml", "contract.toml", "README.md")
+#: The files, and what each says.
+FILES = {
+    SUITE: "what is tested: targets, load, contract",
+    "target.toml": "the endpoint, its model, where its key is, what it takes of that key",
+    "load.toml": "how many requests of which size come how fast",
+    "contract.toml": "what has to hold",
+    "README.md": "the command below, and what to change",
+}
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,8 @@ def _written(clause: Clause) -> dict[str, object]:
 
 
 def _readme(start: Start, length: str, command: str) -> str:
+    others = {name: says for name, says in FILES.items() if name != "README.md"}
+    rows = "\n".join(f"| `{name}` | {says} |" for name, says in others.items())
     return f"""\
 # First test of {start.about}
 
@@ -127,10 +136,7 @@ judge, 5 where the endpoint was not reached. The report is one file, `report.htm
 
 | file | says |
 |---|---|
-| `{SUITE}` | what is tested: targets, load, contract |
-| `target.toml` | the endpoint, its model, where its key is, what it takes of that key |
-| `load.toml` | how many requests of which size come how fast |
-| `contract.toml` | what has to hold |
+{rows}
 
 Change a file, then ask what it would take: `{command.replace(" run ", " plan ")}`.
 The verdict holds for the minutes of the run. For one on the service, run it at random times:

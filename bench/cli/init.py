@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,7 @@ def init(flags: InitFlags) -> int:
     return 0
 
 
-def _refuse_overwriting(folder: Path, names: tuple[str, ...], *, force: bool) -> None:
+def _refuse_overwriting(folder: Path, names: Iterable[str], *, force: bool) -> None:
     taken = [name for name in names if (folder / name).exists()]
     if taken and not force:
         raise UserError(
@@ -218,7 +219,7 @@ def _start(flags: InitFlags, found: Diagnosis, target: Target) -> Start:
 
 def _write(folder: Path, start: Start, form: str) -> None:
     """Write the files, read them back as `run` does, and say what the run takes."""
-    from bench.app.starter import SUITE, texts_of
+    from bench.app.starter import FILES, SUITE, texts_of
     from bench.plan.quota import quota_said
     from bench.plan.schedule import compile_plan
     from bench.plan.suite import load_suite
@@ -239,7 +240,7 @@ def _write(folder: Path, start: Start, form: str) -> None:
         files = [str(folder / name) for name in texts]
         print_json({"format": 1, "files": files, "run": length, "beyond": said, "next": command})
     else:
-        print_result(starter_result(folder, list(texts), start.about, [length, *said], command))
+        print_result(starter_result(folder, FILES, start.about, [length, *said], command))
 
 
 def _put(folder: Path, texts: dict[str, str]) -> None:

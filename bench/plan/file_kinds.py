@@ -164,6 +164,15 @@ def refuse_binary(head: bytes, where: str) -> None:
         raise UserError("is a tar archive", where=where, remedy=f"unpack it: tar -xf {where}")
 
 
+def unreadable(what: str, error: OSError, name: str) -> UserError:
+    """A file that a profile names is not there, or is not to be read."""
+    return UserError(
+        f"the {what} cannot be read ({error.strerror})",
+        where=name,
+        remedy="give a path relative to the profile or to this folder",
+    )
+
+
 def refuse_packed(head: bytes, where: str) -> None:
     """Raises UserError for what a trace may not be: packed, or in another encoding than UTF-8."""
     for magic, what, command in _PACKED:

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from bench.api.conversation import Body, api_of, converted, length_of
 from bench.errors import UserError
 from bench.plan.expectation import Expectation
-from bench.plan.file_kinds import refuse_binary, refuse_packed
+from bench.plan.file_kinds import refuse_binary, refuse_packed, unreadable
 from bench.plan.trace_values import UNIT_NS, is_stamp, number_parser, parse_stamp, unit_of_size
 
 Tokens = npt.NDArray[np.int32]
@@ -209,11 +209,7 @@ def own_requests(file: str | None, apis: Sequence[str]) -> OwnRequests | None:
     try:
         state = path.stat()
     except OSError as error:
-        raise UserError(
-            f"the requests cannot be read ({error.strerror})",
-            where=file,
-            remedy="give a path relative to the profile or to this folder",
-        ) from None
+        raise unreadable("requests", error, file) from None
     return _read(file, tuple(dict.fromkeys(apis)), state.st_mtime_ns, state.st_size)
 
 

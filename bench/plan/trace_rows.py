@@ -29,6 +29,7 @@ from bench.plan.file_kinds import (
     refuse_text_log,
     refuse_wrapped,
     separator_of,
+    unreadable,
 )
 from bench.plan.trace_values import (
     UNIT_NS,
@@ -143,11 +144,7 @@ def _text_of(path: Path, name: str) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"the trace cannot be read ({error.strerror})",
-            where=name,
-            remedy="give a path relative to the profile or to this folder",
-        ) from None
+        raise unreadable("trace", error, name) from None
     refuse_packed(raw[:512], name)
     refuse_binary(raw[:512], name)
     try:

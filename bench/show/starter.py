@@ -6,7 +6,7 @@ command that decides comes last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.show.document import Code, Node, Pairs, Text
@@ -15,14 +15,16 @@ from bench.show.wording import visible
 
 
 def starter_result(
-    folder: Path, files: Sequence[str], about: str, said: Sequence[str], command: str
+    folder: Path, files: Mapping[str, str], about: str, said: Sequence[str], command: str
 ) -> Result:
-    """`about`: the endpoint; `said`: length, cost and what the plan goes beyond."""
+    """`files`: what each says; `about`: the endpoint; `said`: length, cost and what the plan goes
+    beyond.
+    """
     lead: list[Node] = [
         Text(f"WRITTEN  {len(files)} files in {visible(folder, 200)}", tone="strong"),
         Text(f"They test {visible(about, 200)}."),
     ]
-    body: list[Node] = [Pairs([(name, _MEANS[name]) for name in files])]
+    body: list[Node] = [Pairs(list(files.items()))]
     foot: list[Node] = [Text(visible(each, 400), label) for label, each in _labelled(said)]
     return Result(lead, body, [*foot, Code(command, "next")])
 
@@ -33,12 +35,3 @@ def _labelled(said: Sequence[str]) -> list[tuple[str, str]]:
         for label, text in zip(("run", *("",) * len(said)), said, strict=False)
         if text
     ]
-
-
-_MEANS = {
-    "suite.toml": "what is tested: targets, load, contract",
-    "target.toml": "the endpoint, its model, where its key is, what it takes of that key",
-    "load.toml": "how many requests of which size come how fast",
-    "contract.toml": "what has to hold",
-    "README.md": "the command below, and what to change",
-}

@@ -6,16 +6,8 @@ without one is uptime's matter; what is expected stands in the profile (`expect_
 
 from __future__ import annotations
 
-from bench.plan.clause_keys import ClauseKeys
 from bench.plan.kinds.kind import Kind
-from bench.plan.kinds.of_failures import checked_with
-from bench.units import show_exact
-
-
-def _text(keys: ClauseKeys) -> str:
-    assert keys.share is not None
-    return f"right answers {'>' if keys.strict else '≥'} {show_exact(keys.share * 100)} %"
-
+from bench.plan.kinds.of_failures import at_least, checked_with
 
 ANSWER_OK = Kind(
     name="answer_ok",
@@ -23,7 +15,7 @@ ANSWER_OK = Kind(
     promises=("answers",),
     keys=frozenset({"share"}),
     check=checked_with(),
-    text=_text,
+    text=lambda keys: at_least(keys, "right answers"),
     of_answers=True,
     broke="was not what is expected",
     plain=lambda _: "a right answer to {share} of what it answers",

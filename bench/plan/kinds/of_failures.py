@@ -41,10 +41,15 @@ def checked_with(*needs: str) -> Callable[[ClauseKeys], None]:
     return lambda keys: check_failures(keys, set(needs))
 
 
+def at_least(keys: ClauseKeys, what: str) -> str:
+    """`right answers ≥ 99 %`."""
+    assert keys.share is not None
+    return f"{what} {'>' if keys.strict else '≥'} {show_exact(keys.share * 100)} %"
+
+
 def uptime_text(keys: ClauseKeys, of_what: str) -> str:
     """`uptime, request ratio ≥ 99.9 %`."""
-    assert keys.share is not None
-    return f"uptime, {of_what} {'>' if keys.strict else '≥'} {show_exact(keys.share * 100)} %"
+    return at_least(keys, f"uptime, {of_what}")
 
 
 def counted(keys: ClauseKeys, n: Int) -> Bool:
