@@ -1,8 +1,8 @@
 """The last screen of a run: the verdict, its cause, what to do next; of several runs their spread.
 
 In: a run that is over. Out: a result. Must stay true: an INVALID run shows nothing that could be
-quoted of a target; what broke is told, what passed is counted; the reason of what is undecided ends
-with the size that would decide.
+quoted of a target; what broke is named, what passed is counted; the reason of what is undecided
+ends with the size that would decide.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from bench.show.wording import (
 
 #: Of more targets than this only those that broke a clause have a line.
 TARGETS_MOST = 6
-#: Undecided clauses whose reason is told, and targets that a sentence names.
+#: Undecided clauses whose reason is given, and targets that a sentence names.
 _REASONS_MOST, _NAMED_MOST = 2, 3
 #: Reasons against the harness that stand above all else.
 _INVALID_MOST = 3
@@ -72,7 +72,7 @@ def run_result(ended: Ended) -> Result:
         return _invalid(ended)
     verdicts = ended.verdicts
     body: list[Node] = []
-    if shown := told(verdicts):
+    if shown := clauses_shown(verdicts):
         body += [clause_table(shown, verdicts), *reasons(verdicts.clauses)]
     elif not verdicts.clauses:
         body += _numbers_without_contract(ended.summary)
@@ -181,7 +181,7 @@ def caveats(ended: Ended) -> Iterator[Node]:
 # ---- the clauses
 
 
-def told(verdicts: Verdicts) -> list[ClauseVerdict]:
+def clauses_shown(verdicts: Verdicts) -> list[ClauseVerdict]:
     """The clauses that have a line: of many targets the worst of each that broke one."""
     clauses = _judged(verdicts.clauses) or list(verdicts.clauses)
     targets = list(dict.fromkeys(clause.target for clause in clauses))
@@ -356,7 +356,7 @@ def _invalid(ended: Ended) -> Result:
         foot.append(Code(visible(ended.report, 4096), "report"))
     if ended.repeat:
         foot.append(Code(visible(ended.repeat, 4096), "again"))
-    rest = told(ended.verdicts.replace(clauses=judged)) if judged else []
+    rest = clauses_shown(ended.verdicts.replace(clauses=judged)) if judged else []
     body: list[Node] = [clause_table(rest, ended.verdicts)] if rest else []
     body += told_why[_INVALID_MOST:]
     return Result([*lead, *caveats(ended)], body, foot)

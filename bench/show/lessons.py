@@ -79,7 +79,7 @@ def all_expected(of: int) -> str:
 def lessons(run: Run, records: Records) -> list[Lesson]:
     """Of every stage and month with expected answers, in the suite's order."""
     suite = run.manifest.suite
-    told = {each.stage: each for each in suite.lessons} if suite else {}
+    named = {each.stage: each for each in suite.lessons} if suite else {}
     stage_of = {lane.name: lane.stage for lane in run.lanes}
     months = records.census.months if records.census else {}
     expected: dict[str, list[Expectation]] = {}
@@ -90,7 +90,7 @@ def lessons(run: Run, records: Records) -> list[Lesson]:
     found = list[Lesson]()
     for stage, expects in expected.items():
         if expects:
-            about = told.get(stage, LessonRecord(stage=stage))
+            about = named.get(stage, LessonRecord(stage=stage))
             title, planted = visible(about.lesson or stage, 120), visible(about.planted, 120)
             said = _found(run, records, stage, expects)
             found.append(Lesson(len(found) + 1, stage, title, planted, said, expects))

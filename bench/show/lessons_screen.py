@@ -89,11 +89,11 @@ def fitting(text: str, room: int) -> str:
     last, which has it.
     """
     parts = _PIECES.split(text)
-    told = _VERDICT.search(parts[0]) or not _VERDICT.search(parts[-1])
-    kept = parts[:1] if told else parts[-1:]
-    rest = parts[1:] if told else parts[-2::-1]
+    from_first = _VERDICT.search(parts[0]) or not _VERDICT.search(parts[-1])
+    kept = parts[:1] if from_first else parts[-1:]
+    rest = parts[1:] if from_first else parts[-2::-1]
     for part in rest:
-        longer = [*kept, part] if told else [part, *kept]
+        longer = [*kept, part] if from_first else [part, *kept]
         if cell_len(" ".join(longer)) > room:
             break
         kept = longer

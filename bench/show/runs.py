@@ -28,7 +28,7 @@ from bench.show.document import (
     Text,
     numbered,
 )
-from bench.show.last_screen import clause_table, lead, reasons, told
+from bench.show.last_screen import clause_table, clauses_shown, lead, reasons
 from bench.show.report import page_files
 from bench.show.result import Result
 from bench.show.verdicts import remarks, verdict_table
@@ -155,7 +155,7 @@ def _counts(clause: ClauseVerdict, run: str) -> RunCounts | None:
 def runs_screen(verdicts: Verdicts, report: Path | None, repeat: str) -> Result:
     """The record on a screen."""
     body: list[Node] = [
-        clause_table(told(verdicts), verdicts),
+        clause_table(clauses_shown(verdicts), verdicts),
         *reasons(verdicts.clauses),
         Text(""),
     ]

@@ -205,15 +205,15 @@ def _lines(explained: Sequence[Slow]) -> list[str]:
     """The causes by target; then those that wait for an earlier attempt, and those without any."""
     if len(explained) < 2:
         return []
-    told = [slow for slow in explained if slow.event_name or _said_causes(slow)]
-    waiting = [slow for slow in told if _mostly(slow.record, "retries", "fallback")]
-    alone = [slow for slow in told if slow not in waiting]
+    with_cause = [slow for slow in explained if slow.event_name or _said_causes(slow)]
+    waiting = [slow for slow in with_cause if _mostly(slow.record, "retries", "fallback")]
+    alone = [slow for slow in with_cause if slow not in waiting]
     lines = [_line(slow) for slow in alone[:_LINES_MOST]]
     if waiting:
         lines.append(f"{_names(waiting)}: waiting for an earlier attempt")
     if more := alone[_LINES_MOST:]:
         lines.append(f"{_names(more)}: see below")
-    if rest := [slow for slow in explained if slow not in told]:
+    if rest := [slow for slow in explained if slow not in with_cause]:
         lines.append(f"{_names(rest)}: nothing that was recorded sets them apart")
     return lines
 
