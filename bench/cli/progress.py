@@ -32,14 +32,16 @@ def silence() -> None:
 
 @contextmanager
 def shown() -> Iterator[None]:
-    """Show steps where somebody may look at them."""
+    """Show steps where somebody may look at them; `silence` ends with the command, too."""
     global _quiet  # noqa: PLW0603
-    _quiet = False
-    if not sys.stderr.isatty():
-        yield
-        return
-    with progress.reported_to(Line(sys.stderr)):
-        yield
+    try:
+        if not sys.stderr.isatty():
+            yield
+            return
+        with progress.reported_to(Line(sys.stderr)):
+            yield
+    finally:
+        _quiet = False
 
 
 class Line:

@@ -85,3 +85,7 @@ def test_only_a_terminal_without_quiet_is_drawn_on(
     for _ in progress.each("judging", []):
         pass
     assert len(screens(out)) == lines
+    with progress.reported_to(line.Line(out)), progress.counted("judging", 2) as advance:
+        clock.now_ns += 3 * S
+        advance(1)
+    assert len(screens(out)) == lines + 1
